@@ -135,6 +135,15 @@ impl AxisMap {
     }
 }
 
+/// Data that came with a picture and goes out with it unread: captions, time codes, dynamic HDR metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedData {
+    /// FFmpeg's number of the side data type.
+    pub kind: i32,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// One decoded or reconstructed picture.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -146,6 +155,8 @@ pub struct Frame {
     pub duration: i64,
     /// The samples, in the order and sizes of the stream's [`PictureLayout`].
     pub planes: Vec<Plane>,
+    /// What else came with the picture.
+    pub carried: Vec<CarriedData>,
 }
 
 #[cfg(test)]

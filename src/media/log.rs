@@ -1,0 +1,107 @@
+//! What FFmpeg says while it works: collected instead of printed.
+//!
+//! Demuxers and decoders report much of the damage in a file only in words (a file that ends early, concealed
+//! macroblocks), so their error messages are counted as damage, and shown if the user wants details. Messages of
+//! other parts are kept as the likely cause of the next failed call.
+
+use std::collections::VecDeque;
+use std::ffi::{c_char, c_int, c_void};
+use std::sync::{Mutex, Once, PoisonError};
+
+use ffmpeg_next::ffi;
+
+/// Messages kept; older ones are dropped, their number is not.
+const KEPT: usize = 64;
+
+#[derive(Debug, Default)]
+struct Collected {
+    lines: VecDeque<String>,
+    input_errors: u64,
+    first_input_error: Option<String>,
+}
+
+static COLLECTED: Mutex<Option<Collected>> = Mutex::new(None);
+static INSTALLED: Once = Once::new();
+
+fn with<T>(f: impl FnOnce(&mut Collected) -> T) -> T {
+    f(COLLECTED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Collected::default))
+}
+
+/// Starts collecting; later calls do nothing.
+pub(super) fn install() {
+    INSTALLED.call_once(|| {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `collect` has the callback's signature and may be called from any thread.
+        unsafe {
+            ffi::av_log_set_level(ffi::AV_LOG_WARNING);
+            ffi::av_log_set_callback(Some(collect));
+        }
+        // The type of a variable argument list differs elsewhere: FFmpeg stays silent, damage is seen by codes only.
+        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: sets a number.
+        unsafe {
+            ffi::av_log_set_level(ffi::AV_LOG_QUIET);
+        }
+    });
+}
+
+/// Number of errors that demuxers and decoders have reported so far in this process, and the first one's text.
+pub(super) fn input_errors() -> (u64, Option<String>) {
+    with(|c| (c.input_errors, c.first_input_error.clone()))
+}
+
+/// The last message, if any: the likely cause of a call that has just failed.
+pub(super) fn last_message() -> Option<String> {
+    with(|c| c.lines.back().cloned())
+}
+
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn collect(context: *mut c_void, level: c_int, format: *const c_char, args: *mut ffi::__va_list_tag) {
+    if level > ffi::AV_LOG_ERROR {
+        return;
+    }
+    let mut line = [0 as c_char; 512];
+    let mut prefix: c_int = 0;
+    // SAFETY: FFmpeg hands over a valid format and argument list; the buffer's size is given.
+    unsafe {
+        ffi::av_log_format_line2(context, level, format, args, line.as_mut_ptr(), line.len() as c_int, &mut prefix);
+    }
+    // SAFETY: the function above terminates the line.
+    let text = unsafe { super::ffi::copied(line.as_ptr()) }.trim().to_owned();
+    // SAFETY: `context` is null or points to an object that starts with its class.
+    let of_input = unsafe { reads_input(context) };
+    with(|c| {
+        if of_input {
+            c.input_errors += 1;
+            c.first_input_error.get_or_insert_with(|| text.clone());
+        }
+        if c.lines.len() == KEPT {
+            c.lines.pop_front();
+        }
+        c.lines.push_back(text);
+    });
+}
+
+/// Whether a message comes from a demuxer or decoder.
+///
+/// # Safety
+/// `context` is null or points to a struct whose first field is a pointer to its `AVClass`.
+#[cfg(target_arch = "x86_64")]
+unsafe fn reads_input(context: *mut c_void) -> bool {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        if context.is_null() {
+            return false;
+        }
+        let class = *context.cast::<*const ffi::AVClass>();
+        if class.is_null() {
+            return false;
+        }
+        let category = match (*class).get_category {
+            Some(category) => category(context) as i32,
+            None => super::ffi::raw_enum!(class, category),
+        };
+        category == ffi::AVClassCategory::AV_CLASS_CATEGORY_DEMUXER as i32
+            || category == ffi::AVClassCategory::AV_CLASS_CATEGORY_DECODER as i32
+    }
+}

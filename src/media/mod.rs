@@ -1,0 +1,30 @@
+//! The FFmpeg boundary: reading videos as planes of `f32` with exact times, and writing them with all that was beside
+//! the picture.
+//!
+//! Nothing else in the program knows FFmpeg. What is not here: any change to the samples beyond their storage
+//! format, and any decision about what to enlarge.
+
+mod clock;
+mod copied;
+mod encoder;
+mod ffi;
+mod format_choice;
+mod hdr;
+mod log;
+mod open;
+mod orientation;
+mod pixel;
+mod probe;
+mod reader;
+mod subtitle;
+mod target;
+mod writer;
+
+pub use copied::Kept;
+pub use encoder::EncoderSpec;
+pub use open::{InputSpec, is_sequence_pattern};
+pub use orientation::Orientation;
+pub use probe::{MediaInfo, StreamInfo, StreamKind};
+pub use reader::{Damage, VideoInfo, VideoReader};
+pub use target::remove_unfinished;
+pub use writer::{Excerpt, OutputSpec, VideoWriter, Written};

@@ -1,0 +1,259 @@
+//! Opening inputs safely: local files only, no format that opens further files, limits on what a header may claim.
+//!
+//! A name is never passed to FFmpeg as it is: `http:x.mp4` is a legal file name, so every path becomes `file:` plus
+//! the path. Playlists and scripts (hls, concat, dash, ...) are kept out by a list of allowed formats, because the
+//! extension of a file says nothing about what it is read as.
+
+use std::ffi::{CString, c_int};
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use ffmpeg_next::{ffi, format};
+
+use super::ffi::{Dictionary, check, copied, error_text, streams};
+use super::log;
+use crate::error::{Error, Kind, Result};
+
+/// What to read and how far to trust it.
+#[derive(Debug, Clone)]
+pub struct InputSpec {
+    /// A file, a numbered sequence (`%04d.png`), or `-` for y4m on standard input.
+    pub path: PathBuf,
+    /// Lets FFmpeg follow network addresses and formats that open further files.
+    pub allow_network: bool,
+    /// Frames a second of a numbered sequence; 25 if not given.
+    pub sequence_rate: Option<(i32, i32)>,
+    /// Most pixels a picture may have.
+    pub max_pixels: u64,
+}
+
+impl InputSpec {
+    /// 8192 x 8192: film scans at 8K fit, a header that lies does not fill the memory.
+    pub const DEFAULT_MAX_PIXELS: u64 = 1 << 26;
+
+    /// A local file with the default limits.
+    pub fn local(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), allow_network: false, sequence_rate: None, max_pixels: Self::DEFAULT_MAX_PIXELS }
+    }
+
+    /// Whether this is standard input.
+    pub fn is_pipe(&self) -> bool {
+        self.path.as_os_str() == "-"
+    }
+
+    fn is_url(&self) -> bool {
+        self.allow_network && self.path.to_str().is_some_and(|p| p.contains("://"))
+    }
+
+    /// Whether this names a numbered sequence rather than one file.
+    pub fn is_sequence(&self) -> bool {
+        is_sequence_pattern(&self.path) && !self.path.exists()
+    }
+}
+
+/// Whether the file name holds one `%d` or `%0Nd`.
+pub fn is_sequence_pattern(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|n| n.to_str()) else { return false };
+    let Some((_, rest)) = name.split_once('%') else { return false };
+    let digits = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    digits.starts_with('d') && !digits.contains('%')
+}
+
+/// Formats that open other files or devices by themselves.
+const OPEN_OTHERS: &[&str] = &[
+    "hls", "applehttp", "concat", "concatf", "dash", "sdp", "rtsp", "rtp", "sap", "imf", "vobsub", "lavfi", "image2", "webm_dash_manifest",
+    "mpjpeg", "ffmetadata", "tty", "bin", "xbin", "adf", "idf", "txd", "ipmovie", "rtmp", "tedcaptions", "alias_pix",
+];
+
+/// An opened input, its streams known.
+pub(super) struct Input {
+    context: format::context::Input,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Input").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Input {
+    /// Opens `spec` and finds its streams.
+    pub(super) fn open(spec: &InputSpec) -> Result<Self> {
+        log::install();
+        if !spec.is_pipe() && !spec.is_url() && !spec.is_sequence() {
+            check_file(&spec.path)?;
+        }
+        let (url, demuxer, mut options) = plan(spec)?;
+        let mut context = ptr::null_mut();
+        // SAFETY: `url` and `options` live across the call; on failure FFmpeg frees the context and leaves null.
+        let code = unsafe { ffi::avformat_open_input(&mut context, url.as_ptr(), demuxer, &mut options.0) };
+        if code < 0 {
+            return Err(refused(spec, code));
+        }
+        // SAFETY: opened above, owned from here on.
+        let context = unsafe { format::context::Input::wrap(context) };
+        let input = Self { context, path: spec.path.clone() };
+        // SAFETY: the context is valid; no per-stream options.
+        let code = unsafe { ffi::avformat_find_stream_info(input.as_ptr(), ptr::null_mut()) };
+        check(code, Kind::Input, || "reading the streams".into()).map_err(|e| e.file(&spec.path))?;
+        Ok(input)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut ffi::AVFormatContext {
+        // SAFETY: hands out the pointer only; who uses it holds `self`, and no two threads share an `Input`.
+        unsafe { self.context.as_ptr().cast_mut() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn streams(&self) -> &[*mut ffi::AVStream] {
+        // SAFETY: the context is valid while `self` is, and so are its streams.
+        unsafe { streams(self.as_ptr()) }
+    }
+
+    /// Side data of a stream as (type, bytes).
+    pub(super) fn side_data(&self, stream: usize) -> Vec<(i32, Vec<u8>)> {
+        let Some(stream) = self.context.stream(stream) else { return Vec::new() };
+        let of = |data: ffmpeg_next::packet::SideData<'_>| {
+            // SAFETY: the side data is valid while the stream is; the type is read as an integer.
+            let kind = unsafe { super::ffi::raw_enum!(data.as_ptr(), type_) };
+            (kind, data.data().to_vec())
+        };
+        stream.side_data().map(of).collect()
+    }
+
+    /// Short name of the container.
+    pub(super) fn format_name(&self) -> String {
+        // SAFETY: an opened input has a format with a static name.
+        unsafe { copied((*(*self.as_ptr()).iformat).name) }
+    }
+
+    /// Whether times in this container are a running clock (broadcast streams) rather than counted from the start.
+    pub(super) fn has_running_clock(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*(*self.as_ptr()).iformat).flags & ffi::AVFMT_TS_DISCONT != 0 }
+    }
+}
+
+/// Reads nothing yet: says in plain words why a path cannot be a video.
+fn check_file(path: &Path) -> Result<()> {
+    let unusable = |what: &str| Error::new(Kind::Input, what.to_owned()).file(path);
+    match std::fs::metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(unusable("no such file").hint("check the name and the folder")),
+        Err(e) => Err(unusable("cannot be opened").caused_by(e)),
+        Ok(m) if m.is_dir() => Err(unusable("is a folder, not a video").hint("a numbered sequence is given as FOLDER/%04d.png")),
+        Ok(m) if m.is_file() && m.len() == 0 => Err(unusable("is empty (0 bytes)")),
+        Ok(_) => std::fs::File::open(path).map(drop).map_err(|e| unusable("cannot be opened").caused_by(e)),
+    }
+}
+
+/// The URL, the forced demuxer and the options for opening `spec`.
+fn plan(spec: &InputSpec) -> Result<(CString, *const ffi::AVInputFormat, Dictionary)> {
+    let mut options = Dictionary::new();
+    let mut demuxer = ptr::null();
+    let find = |name: &std::ffi::CStr| unsafe {
+        // SAFETY: a valid string; the result is static or null.
+        ffi::av_find_input_format(name.as_ptr())
+    };
+    let url = if spec.is_pipe() {
+        demuxer = find(c"yuv4mpegpipe");
+        options.set("protocol_whitelist", "pipe")?;
+        c"pipe:0".to_owned()
+    } else if spec.is_url() {
+        super::ffi::c_string(&spec.path.to_string_lossy())?
+    } else {
+        file_url(&spec.path)?
+    };
+    if spec.is_sequence() {
+        demuxer = find(c"image2");
+        let (num, den) = spec.sequence_rate.unwrap_or((25, 1));
+        options.set("framerate", &format!("{num}/{den}"))?;
+        options.set("start_number", &first_number(&spec.path)?.to_string())?;
+        options.set("pattern_type", "sequence")?;
+    } else if !spec.allow_network && demuxer.is_null() {
+        options.set("format_whitelist", &allowed_formats())?;
+    }
+    if !spec.allow_network && !spec.is_pipe() {
+        options.set("protocol_whitelist", "file")?;
+    }
+    Ok((url, demuxer, options))
+}
+
+/// `file:` and the path, which may hold any bytes but NUL.
+pub(super) fn file_url(path: &Path) -> Result<CString> {
+    #[cfg(unix)]
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec();
+    #[cfg(not(unix))]
+    let bytes = path.to_string_lossy().into_owned().into_bytes();
+    CString::new([b"file:", &bytes[..]].concat()).map_err(|_| Error::new(Kind::Usage, "a file name holds a NUL character"))
+}
+
+/// All demuxers of this FFmpeg but those that open others, as FFmpeg's option wants them.
+fn allowed_formats() -> String {
+    let mut names = Vec::new();
+    let mut state = ptr::null_mut();
+    loop {
+        // SAFETY: FFmpeg's own iteration; demuxers are static.
+        let demuxer = unsafe { ffi::av_demuxer_iterate(&mut state) };
+        if demuxer.is_null() {
+            return names.join(",");
+        }
+        // SAFETY: as above.
+        let name = unsafe { copied((*demuxer).name) };
+        if !name.split(',').any(|part| OPEN_OTHERS.contains(&part)) {
+            names.push(name);
+        }
+    }
+}
+
+/// The lowest number of a sequence's files.
+fn first_number(pattern: &Path) -> Result<u64> {
+    let missing = || Error::new(Kind::Input, "no file of this numbered sequence exists").file(pattern);
+    let name = pattern.file_name().and_then(|n| n.to_str()).ok_or_else(missing)?;
+    let (prefix, rest) = name.split_once('%').ok_or_else(missing)?;
+    let suffix = rest.split_once('d').map_or("", |(_, s)| s);
+    let folder = pattern.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).map_err(|e| missing().caused_by(e))?;
+    let number = |name: &str| name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse::<u64>().ok();
+    entries.flatten().filter_map(|e| number(e.file_name().to_str()?)).min().ok_or_else(missing)
+}
+
+/// The error of an input that FFmpeg would not open.
+fn refused(spec: &InputSpec, code: c_int) -> Error {
+    let said = log::last_message().unwrap_or_default();
+    if said.contains("not on whitelist") || said.contains("not in whitelist") {
+        return Error::new(Kind::Input, format!("is a playlist or another format that opens further files ({said})"))
+            .hint("give the video file itself, or allow it with --allow-network if you trust it")
+            .file(&spec.path);
+    }
+    let name = if spec.is_pipe() { Path::new("standard input") } else { &spec.path };
+    let kind = super::ffi::error_kind(code, Kind::Input);
+    Error::new(kind, format!("is not a video that FFmpeg can read: {}", error_text(code))).file(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_told_from_names() {
+        for (name, yes) in [("a/%04d.png", true), ("%d.png", true), ("f-%3d", true), ("100%.mkv", false), ("%s.png", false), ("plain.png", false), ("%d%d.png", false)] {
+            assert_eq!(is_sequence_pattern(Path::new(name)), yes, "{name}");
+        }
+    }
+
+    #[test]
+    fn formats_that_open_others_are_not_allowed() {
+        let allowed = allowed_formats();
+        let names: Vec<&str> = allowed.split(',').collect();
+        for bad in ["hls", "concat", "dash", "sdp", "image2"] {
+            assert!(!names.contains(&bad), "{bad} is allowed");
+        }
+        for good in ["mov", "matroska", "mpegts", "h264", "png_pipe", "yuv4mpegpipe"] {
+            assert!(names.contains(&good), "{good} is missing");
+        }
+    }
+}

@@ -1,0 +1,567 @@
+//! Reading: packets of the picture's stream, decoded and drained, as frames with exact times.
+//!
+//! Any error that is not the end is told from it: damaged packets are noted and skipped, the rest is read on, and the
+//! notes decide the exit code at the end. A picture whose size or format changes in mid-stream is converted to the
+//! first one's and noted.
+
+use std::ffi::c_int;
+use std::path::PathBuf;
+use std::ptr;
+
+use ffmpeg_next::ffi;
+use ndarray::Array2;
+
+use super::clock::Clock;
+use super::ffi::{AGAIN, Codec, Dictionary, NO_TIME, Packet, Picture, check, error_text, rational, raw_enum, rescale};
+use super::log;
+use super::open::{Input, InputSpec};
+use super::orientation::Orientation;
+use super::pixel::{Converter, Native, PixelFormat};
+use super::probe::{StreamKind, codec_name, stream_kind};
+use crate::error::{Error, Kind, Result};
+use crate::frame::{CarriedData, ColorFamily, Frame, PictureLayout};
+use crate::kernels::CpuLevel;
+
+/// What is known of the picture's stream before its first frame is used.
+#[derive(Debug, Clone)]
+pub struct VideoInfo {
+    /// The file.
+    pub path: PathBuf,
+    /// Number of the stream in the container.
+    pub stream: usize,
+    /// Name of its codec.
+    pub codec: String,
+    /// Size, sampling, depth and colour of every frame.
+    pub layout: PictureLayout,
+    /// FFmpeg's name of the pixel format.
+    pub pixel_format: String,
+    /// Seconds per tick of the frames' times, as numerator and denominator.
+    pub time_base: (i32, i32),
+    /// Average frames a second, numerator and denominator; (0, 1) if unknown.
+    pub frame_rate: (i32, i32),
+    /// Width of a pixel over its height; (0, 1) if unknown.
+    pub sample_aspect: (i32, i32),
+    /// How the pictures are to be turned for display.
+    pub orientation: Orientation,
+    /// Frames in the stream as the container estimates them, 0 if it does not.
+    pub frames_estimated: u64,
+    /// Whether the first frames are flagged as interlaced.
+    pub interlaced: bool,
+    /// FFmpeg's number of the chroma location.
+    pub(super) chroma_location: i32,
+    /// FFmpeg's number of the pixel format.
+    pub(super) format: PixelFormat,
+    /// Mastering display and light level, as (frame side data type, bytes).
+    pub(super) hdr: Vec<(i32, Vec<u8>)>,
+}
+
+impl VideoInfo {
+    /// Seconds of `ticks`.
+    pub fn seconds(&self, ticks: i64) -> f64 {
+        ticks as f64 * f64::from(self.time_base.0) / f64::from(self.time_base.1.max(1))
+    }
+}
+
+/// What was found wrong while reading.
+#[derive(Debug, Clone, Default)]
+pub struct Damage {
+    /// Damaged places, as far as they were counted.
+    pub count: u64,
+    /// The first ones in words.
+    pub notes: Vec<String>,
+}
+
+impl Damage {
+    const KEPT: usize = 5;
+
+    fn note(&mut self, text: String) {
+        self.count += 1;
+        if self.notes.len() < Self::KEPT && !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
+}
+
+/// Decodes the picture's stream of a file, frame by frame, in presentation order.
+#[derive(Debug)]
+pub struct VideoReader {
+    input: Input,
+    decoder: Codec,
+    packet: Packet,
+    picture: Picture,
+    converter: Converter,
+    native: Native,
+    info: VideoInfo,
+    clock: Clock,
+    cpu: CpuLevel,
+    next_index: u64,
+    draining: bool,
+    has_picture: bool,
+    damage: Damage,
+    size_changes: u64,
+    errors_at_start: u64,
+    skip_before: Option<i64>,
+}
+
+impl VideoReader {
+    /// Opens `spec` and decodes its first frame. `threads` of 0 lets FFmpeg choose.
+    ///
+    /// # Errors
+    /// [`Kind::Input`] if there is no video in it or none of it can be decoded, or its size is above the limit.
+    pub fn open(spec: &InputSpec, threads: usize, cpu: CpuLevel) -> Result<Self> {
+        let errors_at_start = log::input_errors().0;
+        let input = Input::open(spec)?;
+        let stream = picture_stream(&input)?;
+        // SAFETY: the stream belongs to the open input.
+        let decoder = unsafe { open_decoder(input.streams()[stream], threads, spec.max_pixels) }.map_err(|e| e.file(&spec.path))?;
+        discard_others(&input, stream);
+        let mut reader = Self {
+            info: VideoInfo::unknown(spec, stream),
+            input,
+            decoder,
+            packet: Packet::new()?,
+            picture: Picture::new()?,
+            converter: Converter::new()?,
+            native: PixelFormat::find("gray")?.nearest_native()?,
+            clock: Clock::new(1),
+            cpu,
+            next_index: 0,
+            draining: false,
+            has_picture: false,
+            damage: Damage::default(),
+            size_changes: 0,
+            errors_at_start,
+            skip_before: None,
+        };
+        reader.learn_from_first_picture(spec)?;
+        Ok(reader)
+    }
+
+    /// What is known of the stream.
+    pub fn info(&self) -> &VideoInfo {
+        &self.info
+    }
+
+    /// Skips the frames before `seconds` after the first one; they are decoded only from the key frame before.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] if the file cannot be positioned.
+    pub fn start_at(&mut self, seconds: f64) -> Result<()> {
+        let first = self.picture_time().unwrap_or(0);
+        let (num, den) = self.info.time_base;
+        let target = first + (seconds * f64::from(den) / f64::from(num.max(1))).round() as i64;
+        self.skip_before = Some(target);
+        // SAFETY: the context and decoder are open. A failed seek leaves reading from the start, which is right too.
+        unsafe {
+            let code = ffi::avformat_seek_file(self.input.as_ptr(), self.info.stream as c_int, i64::MIN, target, target, 0);
+            if code >= 0 {
+                ffi::avcodec_flush_buffers(self.decoder.as_ptr());
+                self.draining = false;
+                self.has_picture = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next frame, or `None` after the last one.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] if reading failed; [`Kind::Resource`] if memory ran out. Damage is not an error: see
+    /// [`Self::damage`].
+    pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+        loop {
+            if !self.has_picture && !self.decode()? {
+                return Ok(None);
+            }
+            self.has_picture = false;
+            let told = self.picture_time();
+            if let (Some(from), Some(time)) = (self.skip_before, told)
+                && time < from
+            {
+                continue;
+            }
+            return self.take_frame(told).map(Some);
+        }
+    }
+
+    /// Damage met so far, including what FFmpeg reported only in words.
+    pub fn damage(&self) -> Damage {
+        let mut damage = self.damage.clone();
+        let (errors, first) = log::input_errors();
+        if let (true, Some(text)) = (errors > self.errors_at_start, first) {
+            damage.count = damage.count.max(errors - self.errors_at_start);
+            if damage.notes.is_empty() {
+                damage.notes.push(text);
+            }
+        }
+        damage
+    }
+
+    /// Frames that had no time in the file, and frames whose time was not after the one before.
+    pub fn repaired_times(&self) -> (u64, u64) {
+        (self.clock.synthesised(), self.clock.moved())
+    }
+
+    /// Frames whose size or format differed from the first one's and were converted to it.
+    pub fn converted_frames(&self) -> u64 {
+        self.size_changes
+    }
+
+    /// Position of the current picture in the file's own ticks.
+    fn picture_time(&self) -> Option<i64> {
+        // SAFETY: the frame is valid.
+        let time = unsafe { (*self.picture.as_ptr()).best_effort_timestamp };
+        (time != NO_TIME).then_some(time)
+    }
+
+    /// Decodes one picture into `self.picture`; false at the end of the stream.
+    fn decode(&mut self) -> Result<bool> {
+        loop {
+            // SAFETY: decoder and frame are valid; receive drops what the frame held.
+            let code = unsafe { ffi::avcodec_receive_frame(self.decoder.as_ptr(), self.picture.as_ptr()) };
+            match code {
+                0 => {
+                    self.note_picture_damage();
+                    return Ok(true);
+                }
+                AGAIN => self.feed()?,
+                ffi::AVERROR_EOF => return Ok(false),
+                _ if -code == libc::ENOMEM => return Err(self.failed(code, "decoding")),
+                _ => {
+                    self.damage.note(format!("a picture after frame {} could not be decoded: {}", self.next_index, error_text(code)));
+                    // A decoder that fails while draining has nothing more to give that it has not given already.
+                    if self.draining {
+                        self.draining = false;
+                        return Ok(false);
+                    }
+                    self.feed()?;
+                }
+            }
+        }
+    }
+
+    /// Sends the decoder its next packet, or the end of the stream.
+    fn feed(&mut self) -> Result<()> {
+        loop {
+            // SAFETY: context and packet are valid.
+            let code = unsafe { ffi::av_read_frame(self.input.as_ptr(), self.packet.as_ptr()) };
+            if code == AGAIN {
+                continue;
+            }
+            if code < 0 {
+                if code != ffi::AVERROR_EOF {
+                    if matches!(-code, libc::ENOMEM) {
+                        return Err(self.failed(code, "reading"));
+                    }
+                    self.damage.note(format!("reading stopped after frame {}: {}", self.next_index, error_text(code)));
+                }
+                self.draining = true;
+                return self.send(ptr::null());
+            }
+            // SAFETY: the packet was filled above.
+            let ours = unsafe { (*self.packet.as_ptr()).stream_index as usize == self.info.stream };
+            let sent = if ours { self.send(self.packet.as_ptr()) } else { Ok(()) };
+            self.packet.clear();
+            if ours {
+                return sent;
+            }
+        }
+    }
+
+    fn send(&mut self, packet: *const ffi::AVPacket) -> Result<()> {
+        // SAFETY: the decoder is open; the packet is valid or null for the end.
+        let code = unsafe { ffi::avcodec_send_packet(self.decoder.as_ptr(), packet) };
+        match code {
+            0.. | AGAIN | ffi::AVERROR_EOF => Ok(()),
+            _ if -code == libc::ENOMEM => Err(self.failed(code, "decoding")),
+            _ => {
+                self.damage.note(format!("a packet after frame {} is damaged: {}", self.next_index, error_text(code)));
+                Ok(())
+            }
+        }
+    }
+
+    fn failed(&self, code: c_int, doing: &str) -> Error {
+        let message = format!("{doing} failed: {}", error_text(code));
+        Error::new(super::ffi::error_kind(code, Kind::Io), message).file(self.input.path())
+    }
+
+    fn note_picture_damage(&mut self) {
+        // SAFETY: the frame was just filled.
+        let (flags, errors) = unsafe { ((*self.picture.as_ptr()).flags, (*self.picture.as_ptr()).decode_error_flags) };
+        if flags & ffi::AV_FRAME_FLAG_CORRUPT != 0 || errors != 0 {
+            self.damage.note(format!("frame {} is damaged and was concealed", self.next_index));
+        }
+    }
+
+    /// The decoded picture as planes.
+    fn take_frame(&mut self, told: Option<i64>) -> Result<Frame> {
+        let pts = self.clock.place(told);
+        let layout = &self.info.layout;
+        let mut planes: Vec<_> = (0..layout.plane_count()).map(|i| Array2::zeros(layout.plane_size(i))).collect();
+        let raw = self.picture.as_ptr();
+        // SAFETY: the picture was decoded; `as_first` gives one of the first picture's format and size.
+        let (carried, duration) = unsafe {
+            let frame = self.as_first(raw)?;
+            self.native.unpack(frame, &self.info.layout, &mut planes, self.cpu);
+            (carried_data(raw), ffmpeg_next::frame::Frame::wrap(raw).packet().duration.max(0))
+        };
+        let index = self.next_index;
+        self.next_index += 1;
+        Ok(Frame { index, pts, duration, planes, carried })
+    }
+
+    /// The picture in the first picture's native format and size, converted if need be.
+    ///
+    /// # Safety
+    /// `frame` is a decoded picture.
+    unsafe fn as_first(&mut self, frame: *mut ffi::AVFrame) -> Result<*const ffi::AVFrame> {
+        let (width, height) = (self.info.layout.width, self.info.layout.height);
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let same_size = (*frame).width as usize == width && (*frame).height as usize == height;
+            let same_format = (*frame).format == self.info.format.0;
+            if !same_size || !same_format {
+                self.size_changes += 1;
+                let now = PixelFormat((*frame).format).name();
+                self.damage.note(format!(
+                    "frame {} is {}x{} {now}, unlike the first frame's {width}x{height} {}; it was scaled to that",
+                    self.next_index,
+                    (*frame).width,
+                    (*frame).height,
+                    self.info.pixel_format
+                ));
+            }
+            if same_size && (*frame).format == self.native.format.0 {
+                return Ok(frame);
+            }
+            let full = self.info.layout.color.is_full(self.native.family);
+            let matrix = raw_enum!(frame, colorspace);
+            let height_of_first = height;
+            let matrix = if matrix == 2 { if height_of_first >= 720 { 1 } else { 5 } } else { matrix };
+            let full_in = raw_enum!(frame, color_range) == 2 || full;
+            self.converter.convert(frame, self.native.format, width, height, [full_in, full], matrix)
+        }
+    }
+
+    /// Decodes the first picture and fixes layout, times and everything else that is told by it.
+    fn learn_from_first_picture(&mut self, spec: &InputSpec) -> Result<()> {
+        if !self.decode()? {
+            let why = self.damage().notes.first().map_or(String::new(), |n| format!(" ({n})"));
+            return Err(Error::new(Kind::Input, format!("no frame of its video can be decoded{why}")).file(&spec.path));
+        }
+        self.has_picture = true;
+        let stream = self.input.streams()[self.info.stream];
+        // SAFETY: the stream belongs to the open input and the picture was decoded.
+        unsafe {
+            let frame = self.picture.as_ptr();
+            let format = PixelFormat((*frame).format);
+            self.native = format.nearest_native()?;
+            self.info.format = format;
+            self.info.pixel_format = format.name();
+            self.info.layout = self.native.layout(frame);
+            check_size(&self.info.layout, spec)?;
+            self.info.codec = codec_name((*stream).codecpar);
+            let base = (*stream).time_base;
+            self.info.time_base = if base.num > 0 && base.den > 0 { (base.num, base.den) } else { (1, 90_000) };
+            let guessed = ffi::av_guess_frame_rate(self.input.as_ptr(), stream, frame);
+            self.info.frame_rate = if guessed.num > 0 && guessed.den > 0 { (guessed.num, guessed.den) } else { (0, 1) };
+            let aspect = ffi::av_guess_sample_aspect_ratio(self.input.as_ptr(), stream, frame);
+            self.info.sample_aspect = if aspect.num > 0 && aspect.den > 0 { (aspect.num, aspect.den) } else { (0, 1) };
+            self.info.frames_estimated = estimated_frames(self.input.as_ptr(), stream);
+            self.info.interlaced = ffmpeg_next::frame::Video::wrap(frame).is_interlaced();
+            self.info.chroma_location = raw_enum!(frame, chroma_location);
+            self.info.hdr = hdr_data(&self.input, self.info.stream, frame);
+        }
+        let matrix = self.input.side_data(self.info.stream).into_iter().find(|(kind, _)| *kind == DISPLAY_MATRIX);
+        self.info.orientation = matrix.map_or(Orientation::default(), |(_, bytes)| Orientation::from_matrix(&bytes));
+        self.clock = Clock::new(self.frame_step());
+        Ok(())
+    }
+
+    /// Ticks between two frames at the average rate; 1 where no rate is known.
+    fn frame_step(&self) -> i64 {
+        let (num, den) = self.info.frame_rate;
+        if num == 0 {
+            return 1;
+        }
+        let (tick_num, tick_den) = self.info.time_base;
+        rescale(1, rational(den, num), rational(tick_num, tick_den)).max(1)
+    }
+
+    /// Ticks between two frames at the average rate, as used for frames without a time.
+    pub fn usual_step(&self) -> i64 {
+        self.clock.step()
+    }
+}
+
+impl VideoInfo {
+    /// Before the first picture is decoded.
+    fn unknown(spec: &InputSpec, stream: usize) -> Self {
+        let layout = PictureLayout {
+            width: 0,
+            height: 0,
+            family: ColorFamily::Gray,
+            chroma_log2: (0, 0),
+            chroma_site: crate::frame::ChromaSite { x: 0.0, y: 0.5 },
+            alpha: false,
+            depth: 8,
+            color: Default::default(),
+        };
+        Self {
+            path: spec.path.clone(),
+            stream,
+            codec: String::new(),
+            layout,
+            pixel_format: String::new(),
+            time_base: (1, 1),
+            frame_rate: (0, 1),
+            sample_aspect: (0, 1),
+            orientation: Orientation::default(),
+            frames_estimated: 0,
+            interlaced: false,
+            chroma_location: 0,
+            format: PixelFormat(-1),
+            hdr: Vec::new(),
+        }
+    }
+}
+
+/// `AV_PKT_DATA_DISPLAYMATRIX`.
+pub(super) const DISPLAY_MATRIX: i32 = ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX as i32;
+
+/// The stream to enlarge: the first video that is not a cover picture.
+fn picture_stream(input: &Input) -> Result<usize> {
+    // SAFETY: streams of an open input.
+    let kinds: Vec<StreamKind> = input.streams().iter().map(|s| unsafe { stream_kind(*s) }).collect();
+    let first = |wanted| kinds.iter().position(|k| *k == wanted);
+    first(StreamKind::Video).or_else(|| if kinds.len() == 1 { first(StreamKind::Picture) } else { None }).ok_or_else(|| {
+        let found = if kinds.is_empty() { "it has no streams".to_owned() } else { format!("its {} streams hold none", kinds.len()) };
+        Error::new(Kind::Input, format!("there is no video in it: {found}")).file(input.path())
+    })
+}
+
+/// Lets the demuxer skip what this reader does not decode.
+fn discard_others(input: &Input, keep: usize) {
+    for (index, stream) in input.streams().iter().enumerate() {
+        if index != keep {
+            // SAFETY: a stream of the open input.
+            unsafe { (**stream).discard = ffi::AVDiscard::AVDISCARD_ALL };
+        }
+    }
+}
+
+/// # Safety
+/// `stream` belongs to an open input.
+unsafe fn open_decoder(stream: *const ffi::AVStream, threads: usize, max_pixels: u64) -> Result<Codec> {
+    // SAFETY: by the caller's promise; every object is checked before use.
+    unsafe {
+        let parameters = (*stream).codecpar;
+        let codec = ffi::avcodec_find_decoder(known_codec_id(parameters)?);
+        if codec.is_null() {
+            return Err(Error::new(Kind::Unavailable, format!("this FFmpeg has no decoder for {}", codec_name(parameters))));
+        }
+        let decoder = Codec::new(codec)?;
+        let context = decoder.as_ptr();
+        check(ffi::avcodec_parameters_to_context(context, parameters), Kind::Input, || "reading the codec's parameters".into())?;
+        (*context).pkt_timebase = (*stream).time_base;
+        (*context).framerate = (*stream).avg_frame_rate;
+        (*context).thread_count = threads as c_int;
+        let mut options = Dictionary::new();
+        options.set("max_pixels", &max_pixels.to_string())?;
+        check(ffi::avcodec_open2(context, codec, &mut options.0), Kind::Input, || format!("opening the {} decoder", codec_name(parameters)))?;
+        Ok(decoder)
+    }
+}
+
+/// The codec id of a stream as FFmpeg's enum, if this build knows it.
+///
+/// # Safety
+/// `parameters` is valid.
+pub(super) unsafe fn known_codec_id(parameters: *const ffi::AVCodecParameters) -> Result<ffi::AVCodecID> {
+    // SAFETY: by the caller's promise. The id is compared as a number before it is read as an enum.
+    unsafe {
+        if raw_enum!(parameters, codec_id) == 0 || codec_name(parameters) == "unknown" {
+            return Err(Error::new(Kind::Input, "the codec of its video is not known to FFmpeg"));
+        }
+        Ok((*parameters).codec_id)
+    }
+}
+
+fn check_size(layout: &PictureLayout, spec: &InputSpec) -> Result<()> {
+    let pixels = layout.width as u64 * layout.height as u64;
+    if pixels == 0 || pixels > spec.max_pixels {
+        return Err(Error::new(Kind::Input, format!("its pictures are {}x{}, the limit is {} pixels", layout.width, layout.height, spec.max_pixels))
+            .hint("--max-pixels raises the limit")
+            .file(&spec.path));
+    }
+    Ok(())
+}
+
+/// Frames as the container counts them, or its duration times the rate.
+///
+/// # Safety
+/// Both pointers belong to one open input.
+unsafe fn estimated_frames(context: *const ffi::AVFormatContext, stream: *const ffi::AVStream) -> u64 {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        if (*stream).nb_frames > 0 {
+            return (*stream).nb_frames as u64;
+        }
+        let rate = (*stream).avg_frame_rate;
+        let seconds = (*context).duration;
+        if seconds <= 0 || rate.num <= 0 || rate.den <= 0 {
+            return 0;
+        }
+        (seconds as f64 / f64::from(ffi::AV_TIME_BASE) * f64::from(rate.num) / f64::from(rate.den)).round() as u64
+    }
+}
+
+/// (packet side data type, frame side data type) of static HDR metadata, the same bytes in both.
+const HDR_KINDS: [(i32, i32); 2] = [
+    (ffi::AVPacketSideDataType::AV_PKT_DATA_MASTERING_DISPLAY_METADATA as i32, ffi::AVFrameSideDataType::AV_FRAME_DATA_MASTERING_DISPLAY_METADATA as i32),
+    (ffi::AVPacketSideDataType::AV_PKT_DATA_CONTENT_LIGHT_LEVEL as i32, ffi::AVFrameSideDataType::AV_FRAME_DATA_CONTENT_LIGHT_LEVEL as i32),
+];
+
+/// The packet side data type of a static HDR frame side data type.
+pub(super) fn hdr_packet_kind(frame_kind: i32) -> Option<i32> {
+    HDR_KINDS.iter().find(|(_, f)| *f == frame_kind).map(|(p, _)| *p)
+}
+
+/// Static HDR metadata of the stream, from the container or the first picture.
+///
+/// # Safety
+/// `frame` is a decoded picture.
+unsafe fn hdr_data(input: &Input, stream: usize, frame: *const ffi::AVFrame) -> Vec<(i32, Vec<u8>)> {
+    // SAFETY: by the caller's promise.
+    let of_frame = unsafe { side_data_of(frame) };
+    let of_stream = input.side_data(stream);
+    let find = |all: &[(i32, Vec<u8>)], kind: i32| all.iter().find(|(k, _)| *k == kind).map(|(_, b)| b.clone());
+    HDR_KINDS.iter().filter_map(|(p, f)| Some((*f, find(&of_frame, *f).or_else(|| find(&of_stream, *p))?))).collect()
+}
+
+/// # Safety
+/// `frame` is a valid frame.
+unsafe fn side_data_of(frame: *const ffi::AVFrame) -> Vec<(i32, Vec<u8>)> {
+    // SAFETY: FFmpeg keeps `nb_side_data` valid entries, each with `size` bytes.
+    unsafe {
+        (0..(*frame).nb_side_data as usize)
+            .map(|i| {
+                let data = *(*frame).side_data.add(i);
+                (raw_enum!(data, type_), std::slice::from_raw_parts((*data).data, (*data).size).to_vec())
+            })
+            .collect()
+    }
+}
+
+/// Frame side data that goes on with the picture: closed captions, time codes, dynamic HDR.
+///
+/// # Safety
+/// `frame` is a valid frame.
+unsafe fn carried_data(frame: *const ffi::AVFrame) -> Vec<CarriedData> {
+    use ffi::AVFrameSideDataType as T;
+    let wanted = [T::AV_FRAME_DATA_A53_CC as i32, T::AV_FRAME_DATA_S12M_TIMECODE as i32, T::AV_FRAME_DATA_DYNAMIC_HDR_PLUS as i32];
+    // SAFETY: by the caller's promise.
+    let all = unsafe { side_data_of(frame) };
+    all.into_iter().filter(|(kind, _)| wanted.contains(kind)).map(|(kind, bytes)| CarriedData { kind, bytes }).collect()
+}

@@ -1,0 +1,208 @@
+//! Where the output goes: under a temporary name in the folder of the final one, renamed when it is whole.
+//!
+//! A part file is removed when its owner is dropped, and by [`remove_unfinished`] when the process has to end at once.
+//! Nothing that exists is touched unless overwriting was asked for, and never before the new file is complete.
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tempfile::{NamedTempFile, TempDir};
+
+use super::open::{file_url, is_sequence_pattern};
+use crate::error::{Error, Kind, Result};
+
+/// Part files and folders alive in this process.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes every unfinished output of this process: for the moment before it is ended from outside.
+pub fn remove_unfinished() {
+    let paths = std::mem::take(&mut *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner));
+    for path in paths {
+        // One of the two is right; both may fail if the owner was quicker.
+        let _ = std::fs::remove_file(&path);
+        let _ = std::fs::remove_dir_all(&path);
+    }
+}
+
+/// Keeps a path on the list while it is alive.
+#[derive(Debug)]
+pub(super) struct Listed(PathBuf);
+
+impl Listed {
+    fn new(path: &Path) -> Self {
+        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|p| *p != self.0);
+    }
+}
+
+/// An output that is not finished yet.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// y4m on standard output.
+    Pipe,
+    /// One file.
+    File { part: NamedTempFile, path: PathBuf, overwrite: bool, listed: Listed },
+    /// Numbered pictures, made in a folder of their own.
+    Sequence { folder: TempDir, pattern: PathBuf, overwrite: bool, listed: Listed },
+}
+
+/// Refuses outputs that would replace the input or, unless asked for, any existing file.
+///
+/// # Errors
+/// [`Kind::Usage`] if `output` is `input`; [`Kind::Create`] if it exists.
+pub(super) fn check(output: &Path, input: Option<&Path>, overwrite: bool) -> Result<()> {
+    if let Some(input) = input
+        && same_file::is_same_file(input, output).unwrap_or(false)
+    {
+        return Err(Error::new(Kind::Usage, "input and output are the same file").hint("give the output another name").file(output));
+    }
+    let exists = |path: &Path| Error::new(Kind::Create, "exists already").hint("--overwrite replaces it").file(path);
+    if is_sequence_pattern(output) {
+        if let (false, Some(found)) = (overwrite, first_of_sequence(output)) {
+            return Err(exists(&found));
+        }
+    } else if output.is_dir() {
+        return Err(Error::new(Kind::Create, "is a folder").hint("give the name of a file in it").file(output));
+    } else if !overwrite && output.symlink_metadata().is_ok() {
+        return Err(exists(output));
+    }
+    Ok(())
+}
+
+/// A file that a numbered sequence would replace, if there is one.
+fn first_of_sequence(pattern: &Path) -> Option<PathBuf> {
+    let name = pattern.file_name()?.to_str()?;
+    let (prefix, rest) = name.split_once('%')?;
+    let suffix = rest.split_once('d')?.1;
+    let is_member = |n: &str| n.strip_prefix(prefix).and_then(|n| n.strip_suffix(suffix)).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    std::fs::read_dir(folder_of(pattern)).ok()?.flatten().find(|e| e.file_name().to_str().is_some_and(is_member)).map(|e| e.path())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl Target {
+    /// Makes the temporary file or folder for `output`.
+    pub(super) fn create(output: &Path, overwrite: bool) -> Result<Self> {
+        if output.as_os_str() == "-" {
+            return Ok(Self::Pipe);
+        }
+        let folder = folder_of(output);
+        let failed = |e: std::io::Error| {
+            let kind = if Kind::of_io(&e) == Kind::Resource { Kind::Resource } else { Kind::Create };
+            let hint = if folder.is_dir() { "check that you may write there" } else { "make the folder first" };
+            Error::new(kind, format!("cannot be created in {}", folder.display())).hint(hint).caused_by(e).file(output)
+        };
+        let name = output.file_name().ok_or_else(|| Error::new(Kind::Usage, "the output has no file name").file(output))?;
+        let mut prefix = std::ffi::OsString::from(".");
+        // A long name leaves room for what is added to it.
+        prefix.push(name.to_str().map_or("output", |n| &n[..n.char_indices().map(|(i, _)| i).take_while(|i| *i <= 100).last().unwrap_or(0)]));
+        prefix.push(".");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(".part");
+        if is_sequence_pattern(output) {
+            let folder = builder.tempdir_in(folder).map_err(failed)?;
+            let listed = Listed::new(folder.path());
+            return Ok(Self::Sequence { folder, pattern: output.to_owned(), overwrite, listed });
+        }
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let part = builder.tempfile_in(folder).map_err(failed)?;
+        let listed = Listed::new(part.path());
+        Ok(Self::File { part, path: output.to_owned(), overwrite, listed })
+    }
+
+    /// What FFmpeg is to write to.
+    pub(super) fn url(&self) -> Result<CString> {
+        match self {
+            Self::Pipe => Ok(c"pipe:1".to_owned()),
+            Self::File { part, .. } => file_url(part.path()),
+            Self::Sequence { folder, pattern, .. } => file_url(&folder.path().join(pattern.file_name().unwrap_or_default())),
+        }
+    }
+
+    /// Makes the output appear under its final name. Returns its size in bytes.
+    pub(super) fn publish(self) -> Result<u64> {
+        match self {
+            Self::Pipe => Ok(0),
+            Self::File { part, path, overwrite, listed: _listed } => publish_file(part, &path, overwrite),
+            Self::Sequence { folder, pattern, overwrite, listed: _listed } => publish_sequence(&folder, &pattern, overwrite),
+        }
+    }
+}
+
+fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64> {
+    let failed = |e: std::io::Error| Error::new(Kind::of_io(&e), "could not be finished").caused_by(e).file(path);
+    let size = part.as_file().metadata().map_err(failed)?.len();
+    part.as_file().sync_all().map_err(failed)?;
+    let moved = if overwrite { part.persist(path) } else { part.persist_noclobber(path) };
+    moved.map_err(|e| {
+        let kind = if e.error.kind() == std::io::ErrorKind::AlreadyExists { Kind::Create } else { Kind::of_io(&e.error) };
+        Error::new(kind, "could not be given its name").caused_by(e.error).file(path)
+    })?;
+    Ok(size)
+}
+
+fn publish_sequence(folder: &TempDir, pattern: &Path, overwrite: bool) -> Result<u64> {
+    let failed = |e: std::io::Error| Error::new(Kind::of_io(&e), "could not be finished").caused_by(e).file(pattern);
+    let mut size = 0;
+    for entry in std::fs::read_dir(folder.path()).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        size += entry.metadata().map_err(failed)?.len();
+        let to = folder_of(pattern).join(entry.file_name());
+        if !overwrite && to.exists() {
+            return Err(Error::new(Kind::Create, "appeared while the sequence was made").hint("--overwrite replaces it").file(&to));
+        }
+        std::fs::rename(entry.path(), &to).map_err(failed)?;
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_output_stays_until_the_new_one_is_whole() {
+        let folder = tempfile::tempdir().expect("scratch");
+        let out = folder.path().join("out.mkv");
+        std::fs::write(&out, "old").expect("old file");
+        assert_eq!(check(&out, None, false).expect_err("exists").kind(), Kind::Create, "not without overwrite");
+        let target = Target::create(&out, true).expect("part file");
+        assert_eq!(std::fs::read(&out).expect("still there"), b"old", "untouched while unfinished");
+        drop(target);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 1, "the part file is gone");
+        let target = Target::create(&out, true).expect("part file");
+        if let Target::File { part, .. } = &target {
+            std::fs::write(part.path(), "new").expect("written");
+        }
+        assert_eq!(target.publish().expect("published"), 3, "size");
+        assert_eq!(std::fs::read(&out).expect("there"), b"new", "replaced");
+    }
+
+    #[test]
+    fn the_input_is_recognised_under_any_name() {
+        let folder = tempfile::tempdir().expect("scratch");
+        let (a, b) = (folder.path().join("a.mkv"), folder.path().join("b.mkv"));
+        std::fs::write(&a, "film").expect("input");
+        std::fs::hard_link(&a, &b).expect("link");
+        assert_eq!(check(&b, Some(&a), true).expect_err("same file").kind(), Kind::Usage, "a hard link is the same file");
+    }
+
+    #[test]
+    fn a_sequence_does_not_replace_its_older_frames() {
+        let folder = tempfile::tempdir().expect("scratch");
+        std::fs::write(folder.path().join("f0007.png"), "old").expect("old frame");
+        let pattern = folder.path().join("f%04d.png");
+        assert!(check(&pattern, None, false).is_err(), "exists");
+        assert!(check(&folder.path().join("g%04d.png"), None, false).is_ok(), "other names are free");
+    }
+}

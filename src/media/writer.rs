@@ -1,0 +1,506 @@
+//! Writing: the container with the enlarged picture in the place of the old one and everything else as it was.
+
+use std::path::{Path, PathBuf};
+
+use ffmpeg_next::ffi;
+
+use super::copied::{CopiedStreams, Kept, MICROSECONDS, copy_tags, is_stale_stream_tag, new_stream};
+use super::encoder::{Container, Encoder, EncoderSpec, known};
+use super::ffi::{Dictionary, c_string, check, copied, error_text, rational, rescale};
+use super::log;
+use super::open::InputSpec;
+use super::orientation::Orientation;
+use super::reader::{DISPLAY_MATRIX, VideoInfo, hdr_packet_kind};
+use super::target::{self, Target};
+use crate::error::{Error, Kind, Result};
+use crate::frame::{Frame, PictureLayout, Plane};
+use crate::kernels::CpuLevel;
+
+/// Where and how to write.
+#[derive(Debug, Clone)]
+pub struct OutputSpec {
+    /// A file, a numbered sequence, or `-` for y4m on standard output.
+    pub path: PathBuf,
+    /// Whether an existing file may be replaced.
+    pub overwrite: bool,
+    /// Whether it is an error if something beside the picture cannot be kept.
+    pub strict: bool,
+    /// The picture's encoding.
+    pub encoder: EncoderSpec,
+}
+
+impl OutputSpec {
+    /// A file with the defaults of its container.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), overwrite: false, strict: false, encoder: EncoderSpec::default() }
+    }
+
+    /// Whether this is standard output.
+    pub fn is_pipe(&self) -> bool {
+        self.path.as_os_str() == "-"
+    }
+
+    /// Refuses early what cannot end well: the input itself, or an existing file.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] or [`Kind::Create`], as the words say.
+    pub fn check(&self, input: Option<&Path>) -> Result<()> {
+        if self.is_pipe() { Ok(()) } else { target::check(&self.path, input, self.overwrite) }
+    }
+}
+
+/// What a finished output holds.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Frames of the picture.
+    pub frames: u64,
+    /// Size in bytes; 0 for a pipe.
+    pub bytes: u64,
+    /// Streams copied and dropped.
+    pub kept: Kept,
+}
+
+/// An output in the making; dropped before [`VideoWriter::finish`] it leaves nothing behind.
+pub struct VideoWriter {
+    output: OutputContext,
+    encoder: Encoder,
+    copied: Option<CopiedStreams>,
+    kept: Kept,
+    target: Target,
+    path: PathBuf,
+    stream: usize,
+    source_base: ffi::AVRational,
+    origin: Option<i64>,
+    running_clock: bool,
+    cut: bool,
+    turn: Orientation,
+    usual_step: i64,
+    durations: std::collections::VecDeque<(i64, i64)>,
+    sent: u64,
+    written: u64,
+    single: bool,
+}
+
+impl std::fmt::Debug for VideoWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VideoWriter").field("path", &self.path).field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
+/// An owned output context; closing it closes the file under it.
+struct OutputContext(*mut ffi::AVFormatContext);
+
+// SAFETY: owned by this value alone.
+unsafe impl Send for OutputContext {}
+
+impl OutputContext {
+    fn new(format: *const ffi::AVOutputFormat, target: &Target) -> Result<Self> {
+        let mut context = std::ptr::null_mut();
+        let url = target.url()?;
+        // SAFETY: a static format and a valid string.
+        let code = unsafe { ffi::avformat_alloc_output_context2(&mut context, format, std::ptr::null(), url.as_ptr()) };
+        check(code, Kind::Resource, || "preparing the container".into())?;
+        Ok(Self(context))
+    }
+
+    /// Opens the file, unless the format opens its files itself.
+    fn open_file(&self) -> Result<()> {
+        // SAFETY: the context is valid; its url was set when it was made.
+        unsafe {
+            if (*(*self.0).oformat).flags & ffi::AVFMT_NOFILE != 0 {
+                return Ok(());
+            }
+            let code = ffi::avio_open2(&mut (*self.0).pb, (*self.0).url, ffi::AVIO_FLAG_WRITE, std::ptr::null(), std::ptr::null_mut());
+            check(code, Kind::Create, || "opening the output".into()).map(drop)
+        }
+    }
+
+    /// Flushes and closes the file.
+    fn close_file(&self) -> Result<()> {
+        // SAFETY: as above; closing sets the pointer to null.
+        unsafe {
+            if (*(*self.0).oformat).flags & ffi::AVFMT_NOFILE != 0 {
+                return Ok(());
+            }
+            check(ffi::avio_closep(&mut (*self.0).pb), Kind::Io, || "closing the output".into()).map(drop)
+        }
+    }
+}
+
+impl Drop for OutputContext {
+    fn drop(&mut self) {
+        // A failure here has nobody left to hear it: the output was given up or is closed already.
+        let _ = self.close_file();
+        // SAFETY: owned and freed once.
+        unsafe { ffi::avformat_free_context(self.0) };
+    }
+}
+
+/// What part of the source is wanted, in seconds from its first frame; everything if `None`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Excerpt {
+    /// First second wanted.
+    pub start: Option<f64>,
+    /// Number of frames wanted.
+    pub frames: Option<u64>,
+}
+
+impl Excerpt {
+    fn is_everything(&self) -> bool {
+        self.start.is_none() && self.frames.is_none()
+    }
+}
+
+impl VideoWriter {
+    /// Opens the output for pictures of `layout` that come from `source`; `input` is read again for what is copied.
+    ///
+    /// # Errors
+    /// [`Kind::Create`] if it cannot be created or, with `strict`, would lack something; [`Kind::Unavailable`] or
+    /// [`Kind::Usage`] for the encoder; see [`OutputSpec::check`].
+    pub fn create(spec: &OutputSpec, input: &InputSpec, source: &VideoInfo, layout: &PictureLayout, excerpt: Excerpt, usual_step: i64, cpu: CpuLevel) -> Result<Self> {
+        log::install();
+        spec.check((!input.is_pipe() && !input.is_sequence()).then_some(input.path.as_path()))?;
+        let format = find_format(spec)?;
+        let target = Target::create(&spec.path, spec.overwrite)?;
+        let output = OutputContext::new(format, &target)?;
+        let turn = if carries_rotation(format) { Orientation::default() } else { source.orientation };
+        let container = Container { format, path: &spec.path, pipe: spec.is_pipe() };
+        let encoder = Encoder::open(&spec.encoder, &container, source, &turn.layout(layout), cpu)?;
+        let mut kept = Kept { dropped: encoder.losses(), ..Kept::default() };
+        let mut stream = 0;
+        // SAFETY: a fresh output context and the opened encoder.
+        let copied = unsafe { add_streams(&output, &encoder, input, source, !turn.is_identity(), &mut kept, &mut stream)? };
+        if !turn.is_identity() {
+            kept.copied.push("display rotation, by turning the pictures".into());
+        }
+        refuse_if_strict(spec, &kept)?;
+        let running_clock = copied.as_ref().is_some_and(CopiedStreams::has_running_clock);
+        let mut writer = Self {
+            output,
+            encoder,
+            copied,
+            kept,
+            target,
+            path: spec.path.clone(),
+            stream,
+            source_base: rational(source.time_base.0, source.time_base.1),
+            origin: None,
+            running_clock,
+            cut: !excerpt.is_everything(),
+            turn,
+            usual_step,
+            durations: Default::default(),
+            sent: 0,
+            written: 0,
+            single: false,
+        };
+        writer.write_header(format).map_err(|e| e.file(&spec.path))?;
+        Ok(writer)
+    }
+
+    /// Name of the encoder.
+    pub fn encoder_name(&self) -> &str {
+        self.encoder.name()
+    }
+
+    /// Name of the pixel format that is written.
+    pub fn pixel_format(&self) -> String {
+        self.encoder.pixel_format()
+    }
+
+    /// Writes the next picture and all that belongs before it.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] or [`Kind::Resource`] if writing failed, the encoder's own errors, both with the file's name.
+    pub fn write(&mut self, frame: &Frame) -> Result<()> {
+        self.write_frame(frame).map_err(|e| e.file(&self.path))
+    }
+
+    /// Ends the streams, closes the file and gives it its name. `frames` is the number that should be in it.
+    ///
+    /// # Errors
+    /// As for [`Self::write`]; [`Kind::Bug`] if the output does not hold `frames` pictures.
+    pub fn finish(mut self, frames: u64) -> Result<Written> {
+        let path = self.path.clone();
+        self.end_streams().map_err(|e| e.file(&path))?;
+        if self.sent != frames || self.written != frames {
+            return Err(Error::new(Kind::Bug, format!("{frames} frames were read, {} encoded and {} written", self.sent, self.written)).file(&path));
+        }
+        let bytes = self.target.publish()?;
+        Ok(Written { frames, bytes, kept: self.kept })
+    }
+
+    fn write_frame(&mut self, frame: &Frame) -> Result<()> {
+        if self.single && self.sent == 1 {
+            return Err(Error::new(Kind::Usage, "is one picture, but the input has several").hint("name a sequence such as out-%04d.png, or take --frames 1"));
+        }
+        let origin = self.start_at(frame.pts);
+        let turned: Vec<Plane>;
+        let planes = if self.turn.is_identity() {
+            &frame.planes
+        } else {
+            turned = frame.planes.iter().map(|p| self.turn.turn(p)).collect();
+            &turned
+        };
+        let duration = if frame.duration > 0 { frame.duration } else { self.usual_step };
+        let time = frame.pts - origin;
+        let ticks = rescale(time, self.source_base, self.encoder.time_base());
+        self.durations.push_back((ticks, rescale(duration, self.source_base, self.encoder.time_base())));
+        self.encoder.send(frame, planes, time)?;
+        self.sent += 1;
+        self.write_packets()
+    }
+
+    /// Fixes, at the first frame, what is taken from all times.
+    fn start_at(&mut self, first: i64) -> i64 {
+        if let Some(origin) = self.origin {
+            return origin;
+        }
+        let first_us = rescale(first, self.source_base, MICROSECONDS);
+        let start_us = if self.cut {
+            first_us
+        } else if self.running_clock {
+            // SAFETY: the second reading is open where there is a running clock.
+            let start = self.copied.as_ref().map(|c| unsafe { (*c.source()).start_time }).and_then(known);
+            start.unwrap_or(first_us)
+        } else {
+            0
+        };
+        if let Some(copied) = &mut self.copied {
+            copied.cut(start_us, if self.cut { (first_us, i64::MAX) } else { (i64::MIN, i64::MAX) });
+        }
+        let origin = if self.cut { first } else { rescale(start_us, MICROSECONDS, self.source_base) };
+        self.origin = Some(origin);
+        origin
+    }
+
+    /// Writes what the encoder has finished, each packet after the copied ones that come before it.
+    fn write_packets(&mut self) -> Result<()> {
+        let base = self.encoder.time_base();
+        loop {
+            let Some(packet) = self.encoder.receive()? else { return Ok(()) };
+            let raw = packet.as_ptr();
+            // SAFETY: the packet was filled by the encoder; context and streams are open.
+            unsafe {
+                let time = known((*raw).dts).or(known((*raw).pts)).unwrap_or(0);
+                if let Some(copied) = &mut self.copied {
+                    let origin_us = rescale(self.origin.unwrap_or(0), self.source_base, MICROSECONDS);
+                    copied.write_until(rescale(time, base, MICROSECONDS).saturating_add(origin_us), self.output.0)?;
+                }
+                if (*raw).duration == 0 {
+                    let at = self.durations.iter().position(|(t, _)| *t == (*raw).pts);
+                    (*raw).duration = at.and_then(|i| self.durations.remove(i)).map_or(0, |(_, d)| d);
+                }
+                // Frames leave the encoder in decoding order: what is older than the reordering depth is not asked for.
+                while self.durations.len() > 512 {
+                    self.durations.pop_front();
+                }
+                let target = *(*self.output.0).streams.add(self.stream);
+                ffi::av_packet_rescale_ts(raw, base, (*target).time_base);
+                (*raw).stream_index = self.stream as std::ffi::c_int;
+                let code = ffi::av_interleaved_write_frame(self.output.0, raw);
+                check(code, Kind::Io, || format!("writing frame {}", self.written))?;
+            }
+            self.written += 1;
+        }
+    }
+
+    fn end_streams(&mut self) -> Result<()> {
+        if self.sent > 0 {
+            self.encoder.finish()?;
+            self.write_packets()?;
+        }
+        let until = if self.cut { self.end_of_cut() } else { i64::MAX };
+        // SAFETY: the header is written and all streams exist.
+        unsafe {
+            if let Some(copied) = &mut self.copied {
+                copied.write_until(until, self.output.0)?;
+                if copied.skipped() > 0 {
+                    self.kept.dropped.push(format!("{} packets that the container refused", copied.skipped()));
+                }
+            }
+            check(ffi::av_write_trailer(self.output.0), Kind::Io, || "writing the end of the file".into())?;
+        }
+        self.output.close_file()
+    }
+
+    /// Microseconds of the source at which an excerpt's last frame ends.
+    fn end_of_cut(&self) -> i64 {
+        let (last, duration) = self.durations.back().copied().unwrap_or((0, 0));
+        let origin = rescale(self.origin.unwrap_or(0), self.source_base, MICROSECONDS);
+        rescale(last + duration, self.encoder.time_base(), MICROSECONDS).saturating_add(origin)
+    }
+
+    fn write_header(&mut self, format: *const ffi::AVOutputFormat) -> Result<()> {
+        self.output.open_file()?;
+        let mut options = Dictionary::new();
+        // SAFETY: a static format.
+        let name = unsafe { copied((*format).name) };
+        if name == "image2" && matches!(self.target, Target::File { .. }) {
+            options.set("update", "1")?;
+            self.single = true;
+        }
+        if name == "image2" && matches!(self.target, Target::Sequence { .. }) {
+            options.set("start_number", "1")?;
+        }
+        // SAFETY: streams are complete and the file is open.
+        let code = unsafe { ffi::avformat_write_header(self.output.0, &mut options.0) };
+        if code >= 0 {
+            return Ok(());
+        }
+        let said = log::last_message().map_or(String::new(), |m| format!(" ({m})"));
+        let kind = super::ffi::error_kind(code, Kind::Create);
+        Err(Error::new(kind, format!("container {name} refused the streams: {}{said}", error_text(code))).hint("another container, such as .mkv, may hold them"))
+    }
+}
+
+/// The container for the output's name.
+fn find_format(spec: &OutputSpec) -> Result<*const ffi::AVOutputFormat> {
+    let (name, url) = if spec.is_pipe() { (Some(c_string("yuv4mpegpipe")?), None) } else { (None, Some(super::open::file_url(&spec.path)?)) };
+    let pointer = |s: &Option<std::ffi::CString>| s.as_ref().map_or(std::ptr::null(), |s| s.as_ptr());
+    // SAFETY: valid strings or null; formats are static.
+    let format = unsafe { ffi::av_guess_format(pointer(&name), pointer(&url), std::ptr::null()) };
+    if format.is_null() {
+        let hint = "name it .mkv, .mp4, .mov, .webm, .nut, or %04d.png for a sequence";
+        return Err(Error::new(Kind::Usage, "no container is known for this name").hint(hint).file(&spec.path));
+    }
+    Ok(format)
+}
+
+/// Containers whose display matrix this FFmpeg writes.
+fn carries_rotation(format: *const ffi::AVOutputFormat) -> bool {
+    // SAFETY: a static format.
+    let name = unsafe { copied((*format).name) };
+    ["mov", "mp4", "3gp", "3g2", "ipod", "ismv", "psp", "f4v"].contains(&name.as_str())
+}
+
+fn refuse_if_strict(spec: &OutputSpec, kept: &Kept) -> Result<()> {
+    if !spec.strict || kept.dropped.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Create, format!("would lack {}", kept.dropped.join("; "))).hint("another container, such as .mkv, may hold it; without --strict it is left out").file(&spec.path))
+}
+
+/// Adds all streams in the source's order, tags and chapters. Sets `stream` to the picture's number.
+///
+/// # Safety
+/// `output` is fresh, `encoder` open.
+unsafe fn add_streams(output: &OutputContext, encoder: &Encoder, input: &InputSpec, source: &VideoInfo, upright: bool, kept: &mut Kept, stream: &mut usize) -> Result<Option<CopiedStreams>> {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let raw = output.0;
+        let mut add_picture = |old: *const ffi::AVStream, side_data: &[(i32, Vec<u8>)]| -> Result<()> {
+            let target = new_stream(raw)?;
+            *stream = (*target).index as usize;
+            describe_picture(target, encoder, source)?;
+            if !old.is_null() {
+                (*target).disposition = (*old).disposition;
+                copy_tags((*old).metadata, &mut (*target).metadata, is_stale_picture_tag)?;
+            }
+            for (kind, bytes) in picture_side_data(side_data, source, upright) {
+                add_stream_side_data(target, kind, &bytes)?;
+            }
+            Ok(())
+        };
+        if input.is_pipe() || input.is_sequence() || (*(*raw).oformat).video_codec as i32 == 0 {
+            add_picture(std::ptr::null(), &[])?;
+            return Ok(None);
+        }
+        let name = copied((*(*raw).oformat).name);
+        if name.starts_with("image2") || name == "yuv4mpegpipe" || name == "rawvideo" {
+            // Containers of pictures alone: what else there was is reported by name.
+            add_picture(std::ptr::null(), &[])?;
+            let others = super::probe::MediaInfo::probe(input)?.streams.into_iter().filter(|s| s.index != source.stream);
+            kept.dropped.extend(others.map(|s| format!("stream {}, {:?} {}: {name} holds pictures only", s.index, s.kind, s.codec)));
+            return Ok(None);
+        }
+        let copied = CopiedStreams::plan(input, source.stream, raw, kept, add_picture)?;
+        copy_tags((*copied.source()).metadata, &mut (*raw).metadata, is_stale_tag)?;
+        copy_chapters(copied.source(), raw, copied.has_running_clock())?;
+        Ok(Some(copied))
+    }
+}
+
+/// # Safety
+/// `target` is a fresh stream, `encoder` open.
+unsafe fn describe_picture(target: *mut ffi::AVStream, encoder: &Encoder, source: &VideoInfo) -> Result<()> {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let context = encoder.as_ptr();
+        check(ffi::avcodec_parameters_from_context((*target).codecpar, context), Kind::Resource, || "describing the picture".into())?;
+        (*target).time_base = (*context).time_base;
+        (*target).sample_aspect_ratio = (*context).sample_aspect_ratio;
+        let (num, den) = source.frame_rate;
+        (*target).avg_frame_rate = rational(num, den.max(1));
+    }
+    Ok(())
+}
+
+/// Side data for the picture's stream: HDR, rotation (unless the pictures are turned), spherical and stereo layout.
+fn picture_side_data(of_stream: &[(i32, Vec<u8>)], source: &VideoInfo, upright: bool) -> Vec<(i32, Vec<u8>)> {
+    use ffi::AVPacketSideDataType as T;
+    let kept = [T::AV_PKT_DATA_STEREO3D as i32, T::AV_PKT_DATA_SPHERICAL as i32, T::AV_PKT_DATA_ICC_PROFILE as i32];
+    let wanted = |kind: i32| kept.contains(&kind) || (kind == DISPLAY_MATRIX && !upright);
+    let hdr = source.hdr.iter().filter_map(|(kind, bytes)| Some((hdr_packet_kind(*kind)?, bytes.clone())));
+    of_stream.iter().filter(|(kind, _)| wanted(*kind)).cloned().chain(hdr).collect()
+}
+
+/// # Safety
+/// `stream` is valid; `kind` was read from the same library.
+unsafe fn add_stream_side_data(stream: *mut ffi::AVStream, kind: i32, bytes: &[u8]) -> Result<()> {
+    // SAFETY: by the caller's promise; the new buffer has the asked size.
+    unsafe {
+        let kind = std::mem::transmute::<i32, ffi::AVPacketSideDataType>(kind);
+        let data = ffi::av_stream_new_side_data(stream, kind, bytes.len());
+        if data.is_null() {
+            return Err(Error::new(Kind::Resource, "no memory for side data"));
+        }
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), data, bytes.len());
+    }
+    Ok(())
+}
+
+/// Tags of the container that describe the old file.
+fn is_stale_tag(key: &str) -> bool {
+    ["major_brand", "minor_version", "compatible_brands", "encoder", "duration"].contains(&key.to_ascii_lowercase().as_str())
+}
+
+/// Tags of the picture's stream that describe the old coding.
+fn is_stale_picture_tag(key: &str) -> bool {
+    is_stale_stream_tag(key) || ["encoder", "vendor_id", "rotate"].contains(&key.to_ascii_lowercase().as_str())
+}
+
+/// Copies the chapters with their tags.
+///
+/// # Safety
+/// Both contexts are valid, the output's header not written.
+unsafe fn copy_chapters(from: *const ffi::AVFormatContext, to: *mut ffi::AVFormatContext, running_clock: bool) -> Result<()> {
+    // SAFETY: by the caller's promise; FFmpeg frees the array and its entries with the context.
+    unsafe {
+        let count = (*from).nb_chapters as usize;
+        if count == 0 {
+            return Ok(());
+        }
+        let none = || Error::new(Kind::Resource, "no memory for chapters");
+        let list = ffi::av_calloc(count, size_of::<*mut ffi::AVChapter>()).cast::<*mut ffi::AVChapter>();
+        if list.is_null() {
+            return Err(none());
+        }
+        (*to).chapters = list;
+        let origin = if running_clock { known((*from).start_time).unwrap_or(0) } else { 0 };
+        for i in 0..count {
+            let old = *(*from).chapters.add(i);
+            let new = ffi::av_mallocz(size_of::<ffi::AVChapter>()).cast::<ffi::AVChapter>();
+            if new.is_null() {
+                return Err(none());
+            }
+            *list.add(i) = new;
+            (*to).nb_chapters = (i + 1) as u32;
+            let shift = rescale(origin, MICROSECONDS, (*old).time_base);
+            ((*new).id, (*new).time_base) = ((*old).id, (*old).time_base);
+            ((*new).start, (*new).end) = ((*old).start - shift, (*old).end - shift);
+            copy_tags((*old).metadata, &mut (*new).metadata, |_| false)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What a running job shows and how it is stopped: counters that anybody may read, and one flag.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Kind, Stage};
+
+/// Shared between a job, whoever shows its progress, and whoever may stop it.
+#[derive(Debug, Default)]
+pub struct Control {
+    stopped: AtomicBool,
+    signal: AtomicI32,
+    counts: [Counter; 4],
+    expected: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Counter {
+    frames: AtomicU64,
+    busy_nanos: AtomicU64,
+}
+
+/// What one stage has done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StageCount {
+    /// Frames finished.
+    pub frames: u64,
+    /// Time spent working, without waiting for neighbours.
+    pub busy: Duration,
+}
+
+impl Control {
+    /// Asks the job to stop; `signal` is the number of the signal that asked, 0 if it was no signal.
+    pub fn stop(&self, signal: i32) {
+        self.signal.store(signal, Ordering::Relaxed);
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Whether the job has been asked to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Frames that will probably come, 0 if unknown.
+    pub fn expected(&self) -> u64 {
+        self.expected.load(Ordering::Relaxed)
+    }
+
+    /// What `stage` has done so far.
+    pub fn count(&self, stage: Stage) -> StageCount {
+        let counter = &self.counts[stage as usize];
+        StageCount { frames: counter.frames.load(Ordering::Relaxed), busy: Duration::from_nanos(counter.busy_nanos.load(Ordering::Relaxed)) }
+    }
+
+    pub(super) fn expect(&self, frames: u64) {
+        self.expected.store(frames, Ordering::Relaxed);
+    }
+
+    /// Runs one step of a stage, adding its time and `frames` finished frames.
+    pub(super) fn timed<T>(&self, stage: Stage, frames: u64, step: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = step();
+        let counter = &self.counts[stage as usize];
+        counter.busy_nanos.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        counter.frames.fetch_add(frames, Ordering::Relaxed);
+        result
+    }
+
+    /// The error of a job that was stopped from outside.
+    pub(super) fn interruption(&self) -> Error {
+        let kind = if self.signal.load(Ordering::Relaxed) == libc::SIGTERM { Kind::Terminated } else { Kind::Interrupted };
+        Error::new(kind, "stopped on request; nothing was written")
+    }
+}

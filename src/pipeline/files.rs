@@ -1,0 +1,196 @@
+//! Whole files: what the program does, as functions of the library.
+
+use std::time::{Duration, Instant};
+
+use super::budget::{MemoryPlan, capacities};
+use super::control::Control;
+use super::options::{EnlargeOptions, EnlargePlan};
+use super::registration::{FrameMotion, FrameRegistrar};
+use super::topology;
+use super::window::{FrameEnlarger, motion_of};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::frame::Frame;
+use crate::kernels::CpuLevel;
+use crate::media::{Damage, Excerpt, InputSpec, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
+
+/// One video to enlarge.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// What to read.
+    pub input: InputSpec,
+    /// Where to write.
+    pub output: OutputSpec,
+    /// How to enlarge.
+    pub enlarge: EnlargeOptions,
+    /// Part of the video; all of it by default.
+    pub excerpt: Excerpt,
+    /// Threads; 0 for one per core.
+    pub threads: usize,
+    /// Most memory to hold, bytes.
+    pub max_memory: Option<u64>,
+}
+
+impl Job {
+    /// `input` enlarged to `output` with the defaults.
+    pub fn new(input: InputSpec, output: OutputSpec) -> Self {
+        Self { input, output, enlarge: EnlargeOptions::default(), excerpt: Excerpt::default(), threads: 0, max_memory: None }
+    }
+}
+
+/// What a finished job did.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The input.
+    pub source: VideoInfo,
+    /// What was done to it.
+    pub plan: EnlargePlan,
+    /// Name of the encoder and its pixel format.
+    pub encoding: (String, String),
+    /// Frames, bytes, streams kept and dropped.
+    pub written: Written,
+    /// Damage in the input.
+    pub damage: Damage,
+    /// Frames that had no time, and frames whose time had to move.
+    pub repaired_times: (u64, u64),
+    /// Frames of another size or format than the first.
+    pub converted_frames: u64,
+    /// Numbers of the frames at which a new scene begins.
+    pub scene_cuts: Vec<u64>,
+    /// Mean share of the picture that comes from several frames.
+    pub multi_frame_share: f64,
+    /// Mean noise estimate, 8-bit scale.
+    pub noise: f64,
+    /// Wall-clock time.
+    pub elapsed: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    frames: u64,
+    share: f64,
+    noise: f64,
+    scene_cuts: Vec<u64>,
+}
+
+/// Enlarges a video file, with everything that is in it beside the picture.
+///
+/// Blocks until it is done; `control` may be watched and stopped from another thread. On an error nothing is left
+/// behind and an existing output is untouched.
+///
+/// # Errors
+/// The first cause, with file, stage and frame. Damage in the input is no error: see [`Summary::damage`].
+pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
+    let start = Instant::now();
+    let cpu = CpuLevel::detect();
+    job.output.check((!job.input.is_pipe() && !job.input.is_sequence()).then_some(job.input.path.as_path()))?;
+    let pool = pool(job.threads)?;
+    let mut reader = VideoReader::open(&job.input, job.threads, cpu)?;
+    let source = reader.info().clone();
+    let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
+    let capacities = capacities(&plan, job.max_memory)?;
+    if let Some(seconds) = job.excerpt.start {
+        reader.start_at(seconds)?;
+    }
+    control.expect(job.excerpt.frames.unwrap_or(source.frames_estimated));
+    let registrar = FrameRegistrar::new(&plan.from, plan.window > 0, cpu)?;
+    let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), cpu)?;
+    let mut output = job.output.clone();
+    output.encoder.threads = job.threads;
+    let mut writer = VideoWriter::create(&output, &job.input, &source, &plan.to, job.excerpt, reader.usual_step(), cpu)?;
+    let encoding = (writer.encoder_name().to_owned(), writer.pixel_format());
+    let mut tally = Tally::default();
+    topology::run(
+        &mut limited(&mut reader, job.excerpt.frames),
+        registrar,
+        enlarger,
+        &mut |enlarged| {
+            tally.frames += 1;
+            tally.share += enlarged.multi_frame_share;
+            tally.noise += enlarged.noise;
+            tally.scene_cuts.extend(enlarged.motion.scene_cut.then_some(enlarged.frame.index));
+            writer.write(&enlarged.frame)
+        },
+        capacities,
+        &pool,
+        control,
+    )
+    .map_err(|e| e.file(&source.path))?;
+    refuse_empty(&tally, job)?;
+    let written = writer.finish(tally.frames).map_err(|e| e.at(Stage::Encode, None))?;
+    let mean = |sum: f64| sum / tally.frames.max(1) as f64;
+    Ok(Summary {
+        plan,
+        encoding,
+        written,
+        damage: reader.damage(),
+        repaired_times: reader.repaired_times(),
+        converted_frames: reader.converted_frames(),
+        multi_frame_share: mean(tally.share),
+        noise: mean(tally.noise),
+        scene_cuts: tally.scene_cuts,
+        elapsed: start.elapsed(),
+        source,
+    })
+}
+
+/// Measures the motion of successive frames and hands each one's to `each`, which may stop by returning `false`.
+///
+/// # Errors
+/// As for [`upscale_file`]. Returns the damage met.
+pub fn motion_file(input: &InputSpec, threads: usize, control: &Control, each: &mut dyn FnMut(&FrameMotion, f64) -> Result<bool>) -> Result<Damage> {
+    let cpu = CpuLevel::detect();
+    let pool = pool(threads)?;
+    let mut reader = VideoReader::open(input, threads, cpu)?;
+    let info = reader.info().clone();
+    let mut registrar = FrameRegistrar::new(&info.layout, true, cpu)?;
+    while let Some(frame) = reader.next_frame().map_err(|e| e.at(Stage::Decode, None))? {
+        if control.is_stopped() {
+            return Err(control.interruption());
+        }
+        let seconds = info.seconds(frame.pts);
+        let registered = pool.install(|| registrar.push(frame)).map_err(|e| e.at(Stage::Register, None).file(&input.path))?;
+        if !each(&motion_of(&registered), seconds)? {
+            break;
+        }
+    }
+    Ok(reader.damage())
+}
+
+/// The reader as a source of at most `most` frames.
+fn limited(reader: &mut VideoReader, most: Option<u64>) -> impl FnMut() -> Result<Option<Frame>> + Send {
+    let mut left = most.unwrap_or(u64::MAX);
+    move || {
+        if left == 0 {
+            return Ok(None);
+        }
+        left -= 1;
+        reader.next_frame()
+    }
+}
+
+fn refuse_empty(tally: &Tally, job: &Job) -> Result<()> {
+    if tally.frames > 0 {
+        return Ok(());
+    }
+    let message = match job.excerpt.start {
+        Some(seconds) => format!("has no frame at or after {seconds} s"),
+        None => "no frame of it was asked for".to_owned(),
+    };
+    Err(Error::new(Kind::Usage, message).file(&job.input.path))
+}
+
+/// The worker threads shared by all stages that compute.
+fn pool(threads: usize) -> Result<rayon::ThreadPool> {
+    let build = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("compute{i}")).build();
+    build.map_err(|e| Error::new(Kind::Resource, "no threads could be started").caused_by(e))
+}
+
+impl MemoryPlan {
+    /// The memory a job would take, without running it.
+    ///
+    /// # Errors
+    /// As for reading its headers and checking its options.
+    pub fn of_options(options: &EnlargeOptions, source: &VideoInfo) -> Result<Self> {
+        Ok(Self::of(&options.resolve(&source.layout)?))
+    }
+}

@@ -1,0 +1,27 @@
+//! The stages put together: threads, bounded channels, memory, cancellation, and the library's public face.
+//!
+//! ```text
+//! decode ─► register ─► fuse ─► encode
+//! ```
+//! A stage is a loop from a receiver to a sender around an object that knows nothing of channels. A stage whose
+//! neighbour is gone stops quietly; the first error is the only one, and it keeps its stage and frame up to `main`.
+//! What is not here: algorithms (their own modules), the terminal (`cli`), FFmpeg (`media`).
+
+mod budget;
+mod control;
+mod files;
+mod method;
+mod options;
+mod registration;
+mod threads;
+mod topology;
+mod upscaler;
+mod window;
+
+pub use budget::MemoryPlan;
+pub use control::{Control, StageCount};
+pub use files::{Job, Summary, motion_file, upscale_file};
+pub use method::{Method, Preset, PresetTable};
+pub use options::{EnlargeOptions, EnlargePlan, Scale};
+pub use registration::FrameMotion;
+pub use upscaler::{Enlarged, Upscaler, UpscalerBuilder};

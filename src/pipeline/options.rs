@@ -1,0 +1,168 @@
+//! What to enlarge to and how: as asked for, and resolved against the input's size.
+
+use crate::error::{Error, Kind, Result};
+use crate::frame::{ColorFamily, PictureLayout};
+
+use super::method::{Method, Preset};
+
+/// The size to reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scale {
+    /// A factor for both axes, 1 to 8.
+    Factor(f64),
+    /// Columns and rows.
+    Size(usize, usize),
+}
+
+/// As asked for.
+#[derive(Debug, Clone)]
+pub struct EnlargeOptions {
+    /// Size to reach; not given means x2, or x1 for [`Method::None`].
+    pub scale: Option<Scale>,
+    /// How.
+    pub method: Method,
+    /// Effort.
+    pub preset: Preset,
+    /// Frames on each side, 0 to 30, instead of the preset's; 0 is single-frame.
+    pub window: Option<usize>,
+    /// Standard deviation of the camera's blur in low-resolution pixels, 0.1 to 1, instead of the default.
+    pub psf_sigma: Option<f64>,
+}
+
+impl Default for EnlargeOptions {
+    fn default() -> Self {
+        Self { scale: None, method: Method::Ibp, preset: Preset::Balanced, window: None, psf_sigma: None }
+    }
+}
+
+/// Resolved for one input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnlargePlan {
+    /// Layout of the input.
+    pub from: PictureLayout,
+    /// Layout of the output, the same but for its size.
+    pub to: PictureLayout,
+    /// How.
+    pub method: Method,
+    /// Frames on each side.
+    pub window: usize,
+    /// Iterations of back-projection.
+    pub iterations: usize,
+    /// Blur of the camera, if given.
+    pub psf_sigma: Option<f64>,
+}
+
+/// Largest and smallest factor.
+const FACTORS: std::ops::RangeInclusive<f64> = 1.0..=8.0;
+/// Most pixels of an output picture: 32768 x 16384.
+const MAX_OUTPUT: usize = 1 << 29;
+
+impl EnlargeOptions {
+    /// Checks the options against an input of layout `from`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] with the value and what is allowed.
+    pub fn resolve(&self, from: &PictureLayout) -> Result<EnlargePlan> {
+        let (width, height) = self.output_size(from)?;
+        let usage = |message: String| Err(Error::new(Kind::Usage, message));
+        if self.method == Method::None && (width, height) != (from.width, from.height) {
+            return usage(format!("method none keeps the size, but {width}x{height} was asked of {}x{}", from.width, from.height));
+        }
+        if let Some(window) = self.window.filter(|w| *w > 30) {
+            return usage(format!("a window of {window} frames on each side; 0 to 30 are allowed"));
+        }
+        if let Some(sigma) = self.psf_sigma.filter(|s| !(0.1..=1.0).contains(s)) {
+            return usage(format!("a camera blur of {sigma} pixels; 0.1 to 1 are allowed"));
+        }
+        let scale = (width as f64 / from.width as f64).max(height as f64 / from.height as f64);
+        let table = self.preset.table(scale);
+        let window = if self.method.is_multi_frame() { self.window.unwrap_or(table.window) } else { 0 };
+        Ok(EnlargePlan {
+            from: from.clone(),
+            to: from.resized(width, height),
+            method: self.method,
+            window,
+            iterations: table.iterations,
+            psf_sigma: self.psf_sigma,
+        })
+    }
+
+    fn output_size(&self, from: &PictureLayout) -> Result<(usize, usize)> {
+        let usage = |message: String| Error::new(Kind::Usage, message).hint("scales are 1 to 8, fractions allowed");
+        let default = Scale::Factor(if self.method == Method::None { 1.0 } else { 2.0 });
+        let (width, height) = match self.scale.unwrap_or(default) {
+            Scale::Factor(f) if !FACTORS.contains(&f) => return Err(usage(format!("a scale of {f}"))),
+            Scale::Factor(f) => (scaled(from.width, f, from, 0), scaled(from.height, f, from, 1)),
+            Scale::Size(w, h) => (w, h),
+        };
+        let allowed = |input: usize, output: usize| output >= input && output <= input.saturating_mul(8);
+        if !allowed(from.width, width) || !allowed(from.height, height) {
+            return Err(usage(format!("{width}x{height} from {}x{}", from.width, from.height)));
+        }
+        if width.checked_mul(height).is_none_or(|pixels| pixels > MAX_OUTPUT) {
+            return Err(Error::new(Kind::Resource, format!("pictures of {width}x{height}; the limit is {MAX_OUTPUT} pixels")).hint("take a smaller scale"));
+        }
+        Ok((width, height))
+    }
+}
+
+/// Size of an axis; where chroma is subsampled, fractional factors give a size that chroma divides.
+fn scaled(size: usize, factor: f64, layout: &PictureLayout, axis: usize) -> usize {
+    let exact = size as f64 * factor;
+    let log2 = if axis == 0 { layout.chroma_log2.0 } else { layout.chroma_log2.1 };
+    if layout.family != ColorFamily::YCbCr || log2 == 0 || factor.fract() == 0.0 {
+        return exact.round() as usize;
+    }
+    let step = f64::from(1u32 << log2);
+    let rounded = ((exact / step).round() * step) as usize;
+    rounded.max(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::color::ColorDescription;
+    use crate::frame::ChromaSite;
+
+    fn layout(width: usize, height: usize) -> PictureLayout {
+        PictureLayout {
+            width,
+            height,
+            family: ColorFamily::YCbCr,
+            chroma_log2: (1, 1),
+            chroma_site: ChromaSite { x: 0.0, y: 0.5 },
+            alpha: false,
+            depth: 8,
+            color: ColorDescription::default(),
+        }
+    }
+
+    fn size(options: EnlargeOptions, from: &PictureLayout) -> Result<(usize, usize)> {
+        options.resolve(from).map(|p| (p.to.width, p.to.height))
+    }
+
+    #[test]
+    fn sizes_follow_the_scale() {
+        let with = |scale| EnlargeOptions { scale, ..Default::default() };
+        assert_eq!(size(with(None), &layout(100, 50)).expect("default"), (200, 100), "x2 is the default");
+        assert_eq!(size(with(Some(Scale::Factor(1.5))), &layout(101, 51)).expect("fraction"), (152, 76), "even for 4:2:0");
+        assert_eq!(size(with(Some(Scale::Size(101, 204))), &layout(100, 51)).expect("size"), (101, 204), "as asked");
+        let none = EnlargeOptions { method: Method::None, ..Default::default() };
+        assert_eq!(size(none, &layout(33, 17)).expect("none"), (33, 17), "none keeps odd sizes");
+    }
+
+    #[test]
+    fn bad_values_are_told_with_what_is_allowed() {
+        for options in [
+            EnlargeOptions { scale: Some(Scale::Factor(0.5)), ..Default::default() },
+            EnlargeOptions { scale: Some(Scale::Factor(f64::NAN)), ..Default::default() },
+            EnlargeOptions { scale: Some(Scale::Size(50, 50)), ..Default::default() },
+            EnlargeOptions { window: Some(31), ..Default::default() },
+            EnlargeOptions { psf_sigma: Some(3.0), ..Default::default() },
+            EnlargeOptions { method: Method::None, scale: Some(Scale::Factor(2.0)), ..Default::default() },
+        ] {
+            let error = options.resolve(&layout(100, 50)).expect_err("not allowed");
+            assert_eq!(error.kind(), Kind::Usage, "{options:?}: {error}");
+        }
+    }
+}
