@@ -1,4 +1,5 @@
-//! Interpolation of a 960x540 picture to 1920x1080, 4:2:0, per CPU level and filter, and other scales of one plane.
+//! Interpolation of a 960x540 picture to 1920x1080, 4:2:0, per CPU level and filter; other scales of one plane; PSNR
+//! and SSIM of 1920x1080.
 //!
 //! Set `RAYON_NUM_THREADS=1` to measure the time of one core.
 
@@ -7,6 +8,7 @@ use std::hint::black_box;
 use subpel::color::ColorDescription;
 use subpel::frame::{AxisMap, ChromaSite, ColorFamily, PictureLayout, Plane};
 use subpel::kernels::CpuLevel;
+use subpel::metrics::{psnr, ssim};
 use subpel::resample::{Filter, PictureResampler, Resampler};
 
 fn plane(rows: usize, columns: usize) -> Plane {
@@ -53,5 +55,13 @@ fn scales(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, picture, scales);
+fn metrics(c: &mut Criterion) {
+    let (a, b) = (plane(1080, 1920), plane(1080, 1920) * 0.9);
+    let mut group = c.benchmark_group("metrics_1080p");
+    group.bench_function("psnr", |bench| bench.iter(|| psnr(black_box(a.view()), b.view())));
+    group.bench_function("ssim", |bench| bench.iter(|| ssim(black_box(a.view()), b.view())));
+    group.finish();
+}
+
+criterion_group!(benches, picture, scales, metrics);
 criterion_main!(benches);

@@ -3,6 +3,7 @@ pub mod color;
 pub mod error;
 pub mod frame;
 pub mod kernels;
+pub mod metrics;
 pub mod resample;
 
 pub use error::{Error, Kind, Result};

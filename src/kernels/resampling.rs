@@ -8,7 +8,7 @@
 //! which of them computes an output never shows in its bits.
 
 use super::{levels, taps::Taps};
-use std::array;
+use std::slice;
 
 /// Rows side by side in the transposed kernels: one AVX-512 vector.
 pub(crate) const LANES: usize = 16;
@@ -22,6 +22,7 @@ levels! {
             2 => sum_rows::<2, false>(out, rows, stride, weights),
             4 => sum_rows::<4, false>(out, rows, stride, weights),
             6 => sum_rows::<6, false>(out, rows, stride, weights),
+            11 => sum_rows::<11, false>(out, rows, stride, weights),
             _ => sum_many_rows(out, rows, stride, weights),
         }
     }
@@ -60,7 +61,7 @@ levels! {
         }
     }
 
-    /// Transposes: `groups[x * LANES + lane]` is sample `x` of row `lane`, where the rows lie `stride` apart in `rows`.
+    /// Transposes: `groups[x * LANES + lane]` is sample `x` of `rows[lane]`.
     ///
     /// Lanes beyond the last row (at most [`LANES`] are taken) keep what they held. Panics if `rows` is too short.
     pub(crate) fn to_groups(groups: &mut [f32], rows: &[&[f32]]) {
@@ -95,8 +96,12 @@ levels! {
 #[inline(always)]
 fn sum_rows<const N: usize, const ADD: bool>(out: &mut [f32], rows: &[f32], stride: usize, weights: &[f32]) {
     let length = out.len();
-    let row: [&[f32]; N] = array::from_fn(|k| &rows[k * stride..][..length]);
-    let weight: [f32; N] = array::from_fn(|k| weights[k]);
+    let mut row: [&[f32]; N] = [&[]; N];
+    let mut weight = [0.0; N];
+    for k in 0..N {
+        row[k] = &rows[k * stride..][..length];
+        weight[k] = weights[k];
+    }
     for x in 0..length {
         let first = weight[0] * row[0][x];
         let mut sum = if ADD { out[x] + first } else { first };
@@ -117,7 +122,7 @@ fn sum_many_rows(out: &mut [f32], rows: &[f32], stride: usize, weights: &[f32]) 
         sum_rows::<4, true>(out, &rows[(1 + 4 * i) * stride..], stride, four);
     }
     for (i, one) in rest.iter().enumerate() {
-        sum_rows::<1, true>(out, &rows[(weights.len() - rest.len() + i) * stride..], stride, array::from_ref(one));
+        sum_rows::<1, true>(out, &rows[(weights.len() - rest.len() + i) * stride..], stride, slice::from_ref(one));
     }
 }
 
@@ -125,7 +130,10 @@ fn sum_many_rows(out: &mut [f32], rows: &[f32], stride: usize, weights: &[f32]) 
 #[inline(always)]
 fn interleave_fixed<const N: usize>(out: &mut [f32], phases: &[f32]) {
     let length = out.len() / N;
-    let row: [&[f32]; N] = array::from_fn(|r| &phases[r * length..][..length]);
+    let mut row: [&[f32]; N] = [&[]; N];
+    for (r, row) in row.iter_mut().enumerate() {
+        *row = &phases[r * length..][..length];
+    }
     let out = &mut out.as_chunks_mut::<N>().0[..length];
     for i in 0..length {
         for r in 0..N {

@@ -28,7 +28,7 @@ use std::cell::RefCell;
 const BAND_SAMPLES: usize = 128 << 10;
 
 /// Columns summed over at a time, so that the rows of a window stay in L1 for the output rows that share them.
-const TILE: usize = 512;
+const TILE: usize = 1024;
 
 thread_local! {
     /// The band and the scratch of its rows; grows to what the largest plane needs and stays.
