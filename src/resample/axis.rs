@@ -78,8 +78,11 @@ impl Axis {
         let (period, inner) = inner;
         let length = inner.len() / period;
         for (r, phase) in scratch.chunks_exact_mut(length).enumerate() {
-            let o = inner.start + r;
-            weighted_rows(cpu, phase, &row[self.taps.start(o)..], 1, self.taps.weights(o));
+            let window = &row[self.taps.start(inner.start + r)..];
+            match self.taps.weights(inner.start + r) {
+                [1.0] => phase.copy_from_slice(&window[..length]),
+                weights => weighted_rows(cpu, phase, window, 1, weights),
+            }
         }
         interleave(cpu, &mut out[inner.clone()], scratch, period);
         for o in (0..inner.start).chain(inner.end..out.len()) {
@@ -91,15 +94,19 @@ impl Axis {
 
 impl Method {
     fn of(taps: &Taps, scale: f64) -> Self {
-        let outputs = 0..taps.output();
-        if taps.count() == 1 && outputs.clone().all(|o| taps.weights(o) == [1.0]) {
-            let same = taps.input() == taps.output() && outputs.clone().all(|o| taps.start(o) == o);
-            return if same { Self::Copy } else { Self::Pick };
+        let mut outputs = 0..taps.output();
+        let picks = taps.count() == 1 && outputs.all(|o| taps.weights(o) == [1.0]);
+        if picks && taps.input() == taps.output() && (0..taps.output()).all(|o| taps.start(o) == o) {
+            return Self::Copy;
         }
         let period = scale.round().max(1.0) as usize;
         let inner = repeating(taps, period);
         // Shorter rows are all border.
-        if inner.len() >= 16 * period { Self::Phases { period, inner } } else { Self::Groups }
+        match inner.len() >= 16 * period {
+            true => Self::Phases { period, inner },
+            false if picks => Self::Pick,
+            false => Self::Groups,
+        }
     }
 }
 
