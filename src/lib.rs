@@ -4,5 +4,7 @@ pub mod error;
 pub mod frame;
 pub mod kernels;
 pub mod media;
+pub mod metrics;
+pub mod resample;
 
 pub use error::{Error, Kind, Result};
