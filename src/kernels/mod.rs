@@ -8,6 +8,7 @@
 //! Kernels know slices, not frames, and start no threads. The level is a value that is detected once and passed
 //! down; `SUBPEL_CPU=scalar|avx2|avx512` may lower it, never raise it.
 
+pub(crate) mod registration;
 pub(crate) mod taps;
 
 use std::fmt;
