@@ -5,6 +5,7 @@ pub mod frame;
 pub mod kernels;
 pub mod media;
 pub mod metrics;
+pub mod register;
 pub mod resample;
 
 pub use error::{Error, Kind, Result};

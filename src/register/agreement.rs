@@ -1,0 +1,105 @@
+//! How well two frames agree under a shift: the robust score that chooses between candidates, and the confidence.
+
+use super::prepare::{Level, sample_step};
+use super::refine::{Sample, State, median};
+
+/// Pixels compared for each candidate.
+const SAMPLES: usize = 4096;
+/// Share of the frame that must remain visible in both.
+const LEAST_OVERLAP: f64 = 0.15;
+/// Smallest scale of the score, grey levels.
+const SMALLEST_SCALE: f32 = 0.5;
+/// The scale of the score in median residuals of the best candidate.
+const SCALE: f32 = 2.5;
+
+/// A shift by whole pixels with the residuals it leaves.
+struct Trial {
+    shift: [i64; 2],
+    residuals: Vec<f32>,
+}
+
+/// The `count` best of `candidates` (rows, columns), at least two pixels apart, best first, and the scale to score
+/// them with again; `state` gives gain and level.
+pub(super) fn best_candidates(
+    reference: &Level,
+    moving: &Level,
+    candidates: &[[i64; 2]],
+    state: &State,
+    count: usize,
+) -> (Vec<[i64; 2]>, f32) {
+    let mut trials: Vec<Trial> = candidates.iter().filter_map(|&c| trial(reference, moving, c, state)).collect();
+    let mut typical = f32::INFINITY;
+    for trial in &mut trials {
+        center(&mut trial.residuals);
+        let mut magnitudes: Vec<f32> = trial.residuals.iter().map(|r| r.abs()).collect();
+        typical = typical.min(median(&mut magnitudes));
+    }
+    let scale = SCALE * typical.max(SMALLEST_SCALE);
+    let mut scored: Vec<(f64, [i64; 2])> = trials.iter().map(|t| (geman_mcclure(&t.residuals, scale), t.shift)).collect();
+    scored.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut best: Vec<[i64; 2]> = Vec::with_capacity(count);
+    for (_, shift) in scored {
+        let apart = |other: &[i64; 2]| (shift[0] - other[0]).abs().max((shift[1] - other[1]).abs()) > 1;
+        if best.len() < count && best.iter().all(apart) {
+            best.push(shift);
+        }
+    }
+    (best, scale)
+}
+
+/// Residuals of a shift by whole pixels; `None` where too little of the frame is left.
+fn trial(reference: &Level, moving: &Level, shift: [i64; 2], state: &State) -> Option<Trial> {
+    let axis = |n: usize, d: i64| {
+        let (first, end) = (0.max(-d), (n as i64).min(n as i64 - d));
+        (end > first).then_some([first as usize, end as usize])
+    };
+    let ([top, bottom], [left, right]) = (axis(reference.rows, shift[0])?, axis(reference.columns, shift[1])?);
+    let (pixels, all) = ((bottom - top) * (right - left), reference.rows * reference.columns);
+    if (pixels as f64) < LEAST_OVERLAP * all as f64 {
+        return None;
+    }
+    let step = sample_step(pixels, SAMPLES);
+    let mut sample = Sample::default();
+    for y in (top..bottom).step_by(step) {
+        let (a, b) = (reference.row(y), moving.row((y as i64 + shift[0]) as usize));
+        let columns = (left + (y * 7) % step..right).step_by(step);
+        sample.reference.extend(columns.clone().filter_map(|x| a.get(x)));
+        sample.moving.extend(columns.filter_map(|x| b.get((x as i64 + shift[1]) as usize)));
+    }
+    Some(Trial { shift, residuals: sample.residuals(state) })
+}
+
+/// Takes the median off.
+fn center(residuals: &mut [f32]) {
+    let middle = median(&mut residuals.to_vec());
+    residuals.iter_mut().for_each(|r| *r -= middle);
+}
+
+/// Robust score of a refined candidate, 0 (equal) to 1.
+pub(super) fn score(sample: &Sample, state: &State, scale: f32) -> f64 {
+    let mut residuals = sample.residuals(state);
+    center(&mut residuals);
+    geman_mcclure(&residuals, scale)
+}
+
+/// Mean of `r^2 / (r^2 + scale^2)` (Geman and McClure 1987); 1 if there is nothing to compare.
+fn geman_mcclure(residuals: &[f32], scale: f32) -> f64 {
+    let square = scale * scale;
+    let total: f64 = residuals.iter().map(|r| f64::from(r * r / (r * r + square))).sum();
+    if residuals.is_empty() { 1.0 } else { total / residuals.len() as f64 }
+}
+
+/// Agreement corrected for chance, 0 to 1: one minus the mean absolute residual of corresponding pixels over that
+/// of pixels paired at random.
+pub(super) fn chance_corrected(sample: &Sample, state: &State) -> f64 {
+    let n = sample.reference.len();
+    let found: f64 = sample.residuals(state).iter().map(|r| f64::from(r.abs())).sum();
+    let mut shuffled = sample.clone();
+    // A prime step through the sample meets every element once unless it divides n, and leaves no neighbour beside.
+    const STEP: usize = 7919;
+    for (i, value) in shuffled.moving.iter_mut().enumerate() {
+        *value = sample.moving[((i + 1) * STEP) % n];
+    }
+    let chance: f64 = shuffled.residuals(state).iter().map(|r| f64::from(r.abs())).sum();
+    if chance > 0.0 { (1.0 - found / chance).clamp(0.0, 1.0) } else { 0.0 }
+}

@@ -1,0 +1,236 @@
+//! Sub-pixel refinement: iteratively re-weighted Gauss-Newton steps on shift, gain and offset together.
+//!
+//! The method is that of Lucas and Kanade (1981) in the additive form of Baker and Matthews (2004), with the mean
+//! gradient of both frames, Tukey's biweight and its scale taken from the median absolute deviation of the residuals.
+//! The moving frame is brought to the reference's grid by six-point Lagrange interpolation; as the shift is the same
+//! for all pixels, that is one set of weights along each axis.
+
+use rayon::prelude::*;
+
+use crate::kernels::CpuLevel;
+use crate::kernels::registration::{
+    Brightness, NORMAL_SUMS, NormalRow, NormalSums, accumulate_normal, correlate_row, weighted_rows,
+};
+
+use super::prepare::{Level, sample_step};
+
+/// Pixels left out at each border: interpolation and gradient reach that far, and smoothing has mirrored there.
+pub(super) const MARGIN: usize = 4;
+/// Rows of one task; part of the definition of the result, as sums of tasks are added in order.
+const BAND: usize = 16;
+/// Residuals looked at for their median.
+const SAMPLES: usize = 8192;
+/// Tukey's constant for 95 % efficiency, times the factor from median absolute deviation to standard deviation.
+const TUKEY: f64 = 4.685 * 1.4826;
+/// Smallest scale of residuals, grey levels: rounding to 8 bits, after smoothing.
+const SMALLEST_SCALE: f64 = 0.1;
+/// Damping of the shift, squared grey levels per pixel: keeps it still along edges that do not tell it.
+const DAMPING: f64 = 1e-3;
+
+/// Shift in pixels of the level at hand, and brightness: moving = gain * (reference - centre) + level.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct State {
+    pub(super) dx: f64,
+    pub(super) dy: f64,
+    pub(super) gain: f64,
+    pub(super) level: f64,
+    pub(super) center: f64,
+}
+
+/// The part of the reference that the moving frame shows too, and where each pixel of it lies there.
+struct Overlap {
+    x: [usize; 2],
+    y: [usize; 2],
+    /// Whole pixels of the shift, (column, row).
+    whole: [i64; 2],
+    taps: [[f32; 6]; 2],
+}
+
+/// Weights of six-point Lagrange interpolation at `t` (0 to 1) between the third and the fourth of six samples.
+fn lagrange(t: f64) -> [f32; 6] {
+    std::array::from_fn(|k| {
+        let node = k as f64 - 2.0;
+        let others = (0..6).filter(|&j| j != k).map(|j| j as f64 - 2.0);
+        others.map(|other| (t - other) / (node - other)).product::<f64>() as f32
+    })
+}
+
+/// Corresponding pixels of both frames, scattered over their overlap.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sample {
+    pub(super) reference: Vec<f32>,
+    pub(super) moving: Vec<f32>,
+}
+
+impl Sample {
+    /// `moving - (gain * (reference - centre) + level)` of each.
+    pub(super) fn residuals(&self, state: &State) -> Vec<f32> {
+        let (gain, base) = (state.gain as f32, (state.level - state.gain * state.center) as f32);
+        self.reference.iter().zip(&self.moving).map(|(a, b)| b - gain * a - base).collect()
+    }
+}
+
+/// The middle one of `values`, which are reordered; 0 if there are none.
+pub(super) fn median(values: &mut [f32]) -> f32 {
+    let middle = values.len() / 2;
+    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(middle, f32::total_cmp).1 }
+}
+
+/// Two levels of equal size to be aligned.
+pub(super) struct Aligner<'a> {
+    pub(super) cpu: CpuLevel,
+    pub(super) reference: &'a Level,
+    pub(super) moving: &'a Level,
+    /// Every how many rows are used.
+    pub(super) row_step: usize,
+}
+
+impl Aligner<'_> {
+    /// Refines `state` by at most `iterations` steps, until a step is shorter than `tolerance` pixels.
+    ///
+    /// Gives `None` where the frames do not overlap or the shift runs off by more than `leash` pixels.
+    pub(super) fn refine(&self, start: State, iterations: usize, tolerance: f64, leash: f64) -> Option<State> {
+        let mut state = start;
+        for iteration in 0..iterations {
+            let overlap = self.overlap(&state)?;
+            let mut residuals = self.sample(&overlap, SAMPLES).residuals(&state);
+            let middle = median(&mut residuals);
+            if iteration == 0 {
+                state.level += f64::from(middle);
+            }
+            residuals.iter_mut().for_each(|r| *r = (*r - middle).abs());
+            let scale = f64::from(median(&mut residuals)).max(SMALLEST_SCALE);
+            let step = solve(&self.normal_sums(&overlap, &state, TUKEY * scale))?;
+            let length = step[0].hypot(step[1]);
+            let shorten = 1f64.min(1.0 / length.max(1e-12));
+            state.dx += step[0] * shorten;
+            state.dy += step[1] * shorten;
+            state.gain -= step[2];
+            state.level -= step[3];
+            if (state.dx - start.dx).hypot(state.dy - start.dy) > leash {
+                return None;
+            }
+            if length < tolerance {
+                break;
+            }
+        }
+        Some(state)
+    }
+
+    /// Pairs of corresponding pixels under `state`, about `count` of them; empty where the frames do not overlap.
+    pub(super) fn pairs(&self, state: &State, count: usize) -> Sample {
+        self.overlap(state).map_or_else(Sample::default, |overlap| self.sample(&overlap, count))
+    }
+
+    fn overlap(&self, state: &State) -> Option<Overlap> {
+        let axis = |n: usize, d: f64| {
+            let (whole, n, m) = (d.floor() as i64, n as i64, MARGIN as i64);
+            let (first, end) = (m.max(m - whole), (n - m).min(n - m - 1 - whole));
+            (end > first).then_some(([first as usize, end as usize], whole, lagrange(d - d.floor())))
+        };
+        let (x, whole_x, taps_x) = axis(self.reference.columns, state.dx)?;
+        let (y, whole_y, taps_y) = axis(self.reference.rows, state.dy)?;
+        Some(Overlap { x, y, whole: [whole_x, whole_y], taps: [taps_x, taps_y] })
+    }
+
+    /// The rows `-3..=4` around row `y` of the reference in the moving frame, each `n + 7` columns wide.
+    fn source_rows(&self, overlap: &Overlap, y: usize) -> [&[f32]; 8] {
+        let first = (overlap.x[0] as i64 + overlap.whole[0] - 3) as usize;
+        let width = overlap.x[1] - overlap.x[0] + 7;
+        std::array::from_fn(|k| {
+            &self.moving.row((y as i64 + overlap.whole[1] - 3 + k as i64) as usize)[first..first + width]
+        })
+    }
+
+    fn sample(&self, overlap: &Overlap, count: usize) -> Sample {
+        let n = overlap.x[1] - overlap.x[0];
+        let step = sample_step(n * (overlap.y[1] - overlap.y[0]), count);
+        let (mut column, mut warped) = (vec![0.0; n + 7], vec![0.0; n + 2]);
+        let mut sample = Sample::default();
+        for y in (overlap.y[0]..overlap.y[1]).step_by(step) {
+            weighted_rows(self.cpu, &mut column, &self.source_rows(overlap, y)[1..7], &overlap.taps[1]);
+            correlate_row(self.cpu, &mut warped, &column, &overlap.taps[0]);
+            // The first column changes from row to row, so that the grid does not beat with a pattern.
+            let start = (y * 7) % step;
+            let reference = &self.reference.row(y)[overlap.x[0]..overlap.x[1]];
+            sample.reference.extend(reference.iter().skip(start).step_by(step));
+            sample.moving.extend(warped[1..n + 1].iter().skip(start).step_by(step));
+        }
+        sample
+    }
+
+    /// The normal equations over the whole overlap, weights vanishing at `cutoff`.
+    fn normal_sums(&self, overlap: &Overlap, state: &State, cutoff: f64) -> [f64; NORMAL_SUMS] {
+        let light = Brightness {
+            gain: state.gain as f32,
+            level: state.level as f32,
+            center: state.center as f32,
+            inverse_cutoff: (1.0 / cutoff) as f32,
+        };
+        let rows: Vec<usize> = (overlap.y[0]..overlap.y[1]).step_by(self.row_step).collect();
+        let bands: Vec<[f64; NORMAL_SUMS]> =
+            rows.par_chunks(BAND).map(|rows| self.band_sums(overlap, rows, &light)).collect();
+        let mut total = [0.0; NORMAL_SUMS];
+        for band in &bands {
+            total.iter_mut().zip(band).for_each(|(t, b)| *t += b);
+        }
+        total
+    }
+
+    fn band_sums(&self, overlap: &Overlap, rows: &[usize], light: &Brightness) -> [f64; NORMAL_SUMS] {
+        let [left, right] = overlap.x;
+        let n = right - left;
+        let taps = &overlap.taps[1];
+        // Half the difference between interpolation one row below and one row above.
+        let slope_taps: [f32; 8] = std::array::from_fn(|k| {
+            let (below, above) = (if k >= 2 { taps[k - 2] } else { 0.0 }, if k < 6 { taps[k] } else { 0.0 });
+            0.5 * (below - above)
+        });
+        let (mut column, mut warped, mut slope) = (vec![0.0; n + 7], vec![0.0; n + 2], vec![0.0; n]);
+        let mut total = [0.0; NORMAL_SUMS];
+        for &y in rows {
+            let source = self.source_rows(overlap, y);
+            weighted_rows(self.cpu, &mut column, &source[1..7], taps);
+            correlate_row(self.cpu, &mut warped, &column, &overlap.taps[0]);
+            weighted_rows(self.cpu, &mut column, &source, &slope_taps);
+            correlate_row(self.cpu, &mut slope, &column[1..], &overlap.taps[0]);
+            let mut sums = NormalSums::new();
+            let row = NormalRow {
+                above: &self.reference.row(y - 1)[left..right],
+                reference: &self.reference.row(y)[left - 1..right + 1],
+                below: &self.reference.row(y + 1)[left..right],
+                warped: &warped,
+                slope: &slope,
+            };
+            accumulate_normal(self.cpu, &mut sums, &row, light);
+            total.iter_mut().zip(sums.totals()).for_each(|(t, s)| *t += s);
+        }
+        total
+    }
+}
+
+/// The step (dx, dy, -gain, -level) that the normal equations ask for; `None` where they have no solution.
+fn solve(s: &[f64; NORMAL_SUMS]) -> Option<[f64; 4]> {
+    let damping = DAMPING * s[9];
+    let mut m = [
+        [s[0] + damping, s[1], s[3], s[6], -s[10]],
+        [s[1], s[2] + damping, s[4], s[7], -s[11]],
+        [s[3], s[4], s[5] + damping, s[8], -s[12]],
+        [s[6], s[7], s[8], s[9], -s[13]],
+    ];
+    // Gauss-Jordan without pivoting: the matrix is symmetric and positive definite. The level is eliminated first.
+    for p in [3, 2, 1, 0] {
+        let pivot = m[p][p];
+        if pivot.is_nan() || pivot <= 0.0 {
+            return None;
+        }
+        m[p].iter_mut().for_each(|v| *v /= pivot);
+        let row = m[p];
+        for (q, other) in m.iter_mut().enumerate().filter(|(q, _)| *q != p) {
+            let factor = other[p];
+            debug_assert_ne!(q, p, "only other rows");
+            other.iter_mut().zip(row).for_each(|(v, r)| *v -= factor * r);
+        }
+    }
+    Some(m.map(|row| row[4]))
+}
