@@ -2,6 +2,7 @@
 pub mod color;
 pub mod error;
 pub mod frame;
+pub mod fuse;
 pub mod kernels;
 pub mod media;
 pub mod metrics;

@@ -9,6 +9,7 @@
 //! down; `SUBPEL_CPU=scalar|avx2|avx512` may lower it, never raise it.
 
 pub(crate) mod measuring;
+pub(crate) mod observation;
 pub(crate) mod registration;
 pub(crate) mod resampling;
 pub(crate) mod samples;
