@@ -5,11 +5,13 @@
 //! the reconstruction lives on. A difference is judged against noise and local contrast: detail that is out of place
 //! by a little differs more where there is more of it.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::grid::mirrored;
 use crate::kernels::observation::{
-    absolute_difference, agreement, inverse_tolerance, minimum_of_three, squares, weighted_sum,
+    absolute_difference, agreement, inverse_tolerance, minimum_of_three, multiply, ramp, squares, weighted_sum,
 };
 use crate::kernels::{CpuLevel, taps::cubic};
 
@@ -113,14 +115,42 @@ impl Judge {
         noise
     }
 
-    /// Share of the picture that the candidates `kept` show, 0..=1: their mean confidence, from 0 at 0.25 to 1 at 0.6.
-    pub(super) fn gate(&mut self, kept: &[usize], _candidates: &[Candidate<'_>]) -> f64 {
+    /// Lets neighbours take part only where enough of them agree, and returns the share of the picture that is.
+    ///
+    /// The mean confidence of the candidates `kept` at each pixel of the reference, smoothed, opens the gate from 0 at
+    /// [`GATE`]`.0` to 1 at `.1`; their weights are multiplied by it. Where it is shut, the reference stands alone.
+    pub(super) fn gate(&mut self, kept: &[usize], candidates: &[Candidate<'_>]) -> f64 {
         if kept.is_empty() {
             return 0.0;
         }
-        let total = |k: &usize| self.weights[*k].iter().map(|w| f64::from(*w)).sum::<f64>();
-        let mean = kept.iter().map(total).sum::<f64>() / (kept.len() * self.rows * self.columns) as f64;
-        ((mean - 0.25) / 0.35).clamp(0.0, 1.0)
+        let (rows, columns, stride, cpu) = (self.rows, self.columns, self.columns + 2 * MARGIN, self.cpu);
+        let shifts: Vec<_> = kept.iter().map(|&k| nearest(candidates[k].shift)).collect();
+        let part = 1.0 / kept.len() as f32;
+        let weights = &self.weights;
+        let mass = self.blurred.data.par_chunks_mut(stride).enumerate().with_min_len(32);
+        mass.for_each(|(y, out)| {
+            out.fill(0.0);
+            for (&k, &(dy, dx)) in kept.iter().zip(&shifts) {
+                if let Some((line, here, there)) = overlap(y, dy, dx, rows, columns) {
+                    let out = &mut out[MARGIN..MARGIN + columns][here];
+                    weighted_sum(cpu, out, &weights[k], &[line * columns + there.start], &[part], true);
+                }
+            }
+            mirror(out, columns);
+        });
+        blur(cpu, &self.blurred, &mut self.squared, &gauss(1.5, 3), (rows, columns));
+        let open = self.squared.data.par_chunks_mut(stride).with_min_len(32);
+        open.for_each(|row| ramp(cpu, row, env("G0", 0.25), 1.0 / (env("G1", 0.6) - env("G0", 0.25))));
+        let gate = &self.squared.data;
+        for (&k, &(dy, dx)) in kept.iter().zip(&shifts) {
+            let rows_out = self.weights[k].par_chunks_mut(columns).enumerate().with_min_len(32);
+            rows_out.for_each(|(i, row)| match overlap(i, -dy, -dx, rows, columns) {
+                Some((line, here, there)) => multiply(cpu, &mut row[here], &gate[line * stride + MARGIN + there.start..]),
+                None => row.fill(0.0),
+            });
+        }
+        let total = |row: &[f32]| row[MARGIN..MARGIN + columns].iter().map(|v| f64::from(*v)).sum::<f64>();
+        gate.chunks_exact(stride).map(total).sum::<f64>() / (rows * columns) as f64
     }
 
     /// Copies a plane into `blurred`, with margins.
@@ -175,7 +205,7 @@ impl Judge {
         blur(cpu, &self.reference, &mut self.tolerance, &wide, size);
         let rows = self.tolerance.data.par_chunks_mut(stride).zip(self.blurred.data.par_chunks(stride));
         rows.with_min_len(32)
-            .for_each(|(mean, square)| inverse_tolerance(cpu, mean, square, noise * noise, CONTRAST));
+            .for_each(|(mean, square)| inverse_tolerance(cpu, mean, square, noise * noise * env("NF", 1.0), env("CT", CONTRAST)));
     }
 
     /// `weights[k]` from `differences[k]`: 3x3 blur, comparison with the tolerance, 3x3 minimum.
@@ -220,6 +250,29 @@ impl Judge {
             minimum_of_three(cpu, out, &row[MARGIN - 1..], &row[MARGIN + 1..]);
         });
     }
+}
+
+fn env(k: &str, d: f32) -> f32 {
+    std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(d)
+}
+
+/// A shift to the nearest pixel.
+fn nearest(shift: (f64, f64)) -> (isize, isize) {
+    (shift.0.round() as isize, shift.1.round() as isize)
+}
+
+/// Where row `y` moved by (dy, dx) lies: its line there, its columns here that stay inside, and those columns there.
+fn overlap(
+    y: usize,
+    dy: isize,
+    dx: isize,
+    rows: usize,
+    columns: usize,
+) -> Option<(usize, Range<usize>, Range<usize>)> {
+    let line = y.checked_add_signed(dy).filter(|line| *line < rows)?;
+    let low = (-dx).clamp(0, columns as isize);
+    let high = (columns as isize - dx).clamp(low, columns as isize);
+    (low < high).then_some((line, low as usize..high as usize, (low + dx) as usize..(high + dx) as usize))
 }
 
 /// First sample and cubic weights of the window around `i + shift`, relative to `i`.

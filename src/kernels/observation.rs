@@ -156,10 +156,19 @@ levels! {
         }
     }
 
-    /// `row[x] = clamp(row[x], low, high)`.
-    pub(crate) fn limit(row: &mut [f32], low: f32, high: f32) {
+    /// `row[x] = clamp((row[x] - zero) * slope, 0, 1)`.
+    pub(crate) fn ramp(row: &mut [f32], zero: f32, slope: f32) {
         for value in row {
-            *value = value.clamp(low, high);
+            *value = ((*value - zero) * slope).clamp(0.0, 1.0);
+        }
+    }
+
+    /// `row[x] = row[x] * factor[x]`.
+    pub(crate) fn multiply(row: &mut [f32], factor: &[f32]) {
+        let n = row.len();
+        let factor = &factor[..n];
+        for x in 0..n {
+            row[x] *= factor[x];
         }
     }
 }
@@ -201,7 +210,8 @@ mod tests {
             7 => squares(level, &mut out, &a),
             8 => inverse_tolerance(level, &mut out, &a, 1.0, 0.0625),
             9 => minimum_of_three(level, &mut out, &a, &b),
-            _ => limit(level, &mut out, 16.0, 200.0),
+            10 => ramp(level, &mut out, 16.0, 0.01),
+            _ => multiply(level, &mut out, &a),
         }
         bits(&out)
     }
@@ -209,7 +219,7 @@ mod tests {
     #[test]
     fn every_level_gives_the_bits_of_the_baseline() {
         for level in CpuLevel::available() {
-            for which in 0..11 {
+            for which in 0..12 {
                 for n in 0..70 {
                     assert_eq!(run(CpuLevel::SCALAR, which, n), run(level, which, n), "{level:?}, kernel {which}, {n}");
                 }
