@@ -145,7 +145,9 @@ impl Judge {
         for (&k, &(dy, dx)) in kept.iter().zip(&shifts) {
             let rows_out = self.weights[k].par_chunks_mut(columns).enumerate().with_min_len(32);
             rows_out.for_each(|(i, row)| match overlap(i, -dy, -dx, rows, columns) {
-                Some((line, here, there)) => multiply(cpu, &mut row[here], &gate[line * stride + MARGIN + there.start..]),
+                Some((line, here, there)) => {
+                    multiply(cpu, &mut row[here], &gate[line * stride + MARGIN + there.start..])
+                }
                 None => row.fill(0.0),
             });
         }
@@ -204,8 +206,9 @@ impl Judge {
         blur(cpu, &self.squared, &mut self.blurred, &wide, size);
         blur(cpu, &self.reference, &mut self.tolerance, &wide, size);
         let rows = self.tolerance.data.par_chunks_mut(stride).zip(self.blurred.data.par_chunks(stride));
-        rows.with_min_len(32)
-            .for_each(|(mean, square)| inverse_tolerance(cpu, mean, square, noise * noise * env("NF", 1.0), env("CT", CONTRAST)));
+        rows.with_min_len(32).for_each(|(mean, square)| {
+            inverse_tolerance(cpu, mean, square, noise * noise * env("NF", 1.0), env("CT", CONTRAST))
+        });
     }
 
     /// `weights[k]` from `differences[k]`: 3x3 blur, comparison with the tolerance, 3x3 minimum.
@@ -262,13 +265,7 @@ fn nearest(shift: (f64, f64)) -> (isize, isize) {
 }
 
 /// Where row `y` moved by (dy, dx) lies: its line there, its columns here that stay inside, and those columns there.
-fn overlap(
-    y: usize,
-    dy: isize,
-    dx: isize,
-    rows: usize,
-    columns: usize,
-) -> Option<(usize, Range<usize>, Range<usize>)> {
+fn overlap(y: usize, dy: isize, dx: isize, rows: usize, columns: usize) -> Option<(usize, Range<usize>, Range<usize>)> {
     let line = y.checked_add_signed(dy).filter(|line| *line < rows)?;
     let low = (-dx).clamp(0, columns as isize);
     let high = (columns as isize - dx).clamp(low, columns as isize);

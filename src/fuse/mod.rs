@@ -52,7 +52,10 @@ impl Options {
     pub fn validate(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::new(Kind::Usage, message));
         if !(0.1..=1.0).contains(&self.psf_sigma) {
-            return wrong(format!("point-spread sigma is {}, allowed are 0.1 to 1 low-resolution pixels", self.psf_sigma));
+            return wrong(format!(
+                "point-spread sigma is {}, allowed are 0.1 to 1 low-resolution pixels",
+                self.psf_sigma
+            ));
         }
         if let Some(iterations @ 101..) = self.iterations {
             return wrong(format!("{iterations} iterations, allowed are 0 to 100"));
@@ -145,7 +148,8 @@ impl BackProjection {
         let neighbours: Vec<&Neighbour<'_>> = neighbours.iter().filter(|n| n.planes != reference).collect();
         let base = self.luma(reference);
         let lumas: Vec<_> = neighbours.iter().map(|n| self.luma(n.planes)).collect();
-        let candidates: Vec<Candidate<'_>> = neighbours.iter().zip(&lumas).map(|(n, luma)| candidate(n, luma)).collect();
+        let candidates: Vec<Candidate<'_>> =
+            neighbours.iter().zip(&lumas).map(|(n, luma)| candidate(n, luma)).collect();
         let noise = f64::from(self.judge.compare(&base, &candidates));
         let kept: Vec<usize> =
             (0..candidates.len()).filter(|&k| mean(self.judge.weights(k)) >= LEAST_CONFIDENCE).collect();
@@ -177,15 +181,26 @@ impl BackProjection {
 
     /// Parameters of the solve at this noise.
     fn schedule(&self, noise: f64) -> Schedule {
-        let scale = (self.to.width as f64 / self.from.width as f64).max(self.to.height as f64 / self.from.height as f64);
-        let by_scale = if scale <= 2.0 { 5 } else if scale <= 3.0 { 6 } else { 8 };
-        let codes = if self.to.depth >= 32 { 256.0 } else { (2f32.powi(i32::from(self.to.depth)) - 1.0) * 2f32.powi(8 - i32::from(self.to.depth)) };
+        let scale =
+            (self.to.width as f64 / self.from.width as f64).max(self.to.height as f64 / self.from.height as f64);
+        let by_scale = if scale <= 2.0 {
+            5
+        } else if scale <= 3.0 {
+            6
+        } else {
+            8
+        };
+        let codes = if self.to.depth >= 32 {
+            256.0
+        } else {
+            (2f32.powi(i32::from(self.to.depth)) - 1.0) * 2f32.powi(8 - i32::from(self.to.depth))
+        };
         let env = |k: &str, d: f64| std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
         Schedule {
             iterations: self.options.iterations.unwrap_or(by_scale),
             lambda: env("LAM", (0.05 + 0.03 * noise).clamp(0.05, 0.2)),
             prior: (self.options.prior * (noise / 1.5).clamp(1.0, 4.0)) as f32,
-            bound: (4.0 * noise).max(env("HUB",6.0)) as f32,
+            bound: (4.0 * noise).max(env("HUB", 6.0)) as f32,
             range: (0.0, codes),
         }
     }
@@ -220,7 +235,8 @@ fn candidate<'a>(neighbour: &Neighbour<'_>, luma: &'a [f32]) -> Candidate<'a> {
 /// One plane of a frame in the reference's light; chroma is scaled about its grey.
 fn samples<'a>(plane: &'a Plane, matched: Option<&Candidate<'_>>, chroma: bool) -> Seen<'a> {
     let samples = slice(plane);
-    let (gain, offset) = matched.map_or((1.0, 0.0), |c| (c.gain, if chroma { 128.0 * (1.0 - c.gain) } else { c.offset }));
+    let (gain, offset) =
+        matched.map_or((1.0, 0.0), |c| (c.gain, if chroma { 128.0 * (1.0 - c.gain) } else { c.offset }));
     Seen { samples, gain, offset }
 }
 

@@ -89,7 +89,8 @@ fn accumulate_lane(sums: &mut [Lane; NORMAL_SUMS], row: &NormalRow<'_>, s: usize
     let slope = lane(row.slope, s);
     let (half_gain, quarter) = (0.25 * light.gain, 0.25);
     let value: Lane = std::array::from_fn(|i| mid[i] - light.center);
-    let gx: Lane = std::array::from_fn(|i| half_gain * (right[i] - left[i]) + quarter * (moved_right[i] - moved_left[i]));
+    let gx: Lane =
+        std::array::from_fn(|i| half_gain * (right[i] - left[i]) + quarter * (moved_right[i] - moved_left[i]));
     let gy: Lane = std::array::from_fn(|i| half_gain * (below[i] - above[i]) + 0.5 * slope[i]);
     let residual: Lane = std::array::from_fn(|i| moved[i] - light.gain * value[i] - light.level);
     let weight: Lane = std::array::from_fn(|i| {
@@ -247,7 +248,8 @@ mod tests {
     #[test]
     fn the_sums_are_those_of_the_plain_formula() {
         let (n, light) = (37, Brightness { gain: 0.8, level: 10.0, center: 5.0, inverse_cutoff: 1.0 / 150.0 });
-        let [above, reference, below, warped, slope] = [(1, n), (2, n + 2), (3, n), (4, n + 2), (5, n)].map(|(s, n)| noise(s, n));
+        let [above, reference, below, warped, slope] =
+            [(1, n), (2, n + 2), (3, n), (4, n + 2), (5, n)].map(|(s, n)| noise(s, n));
         let mut sums = NormalSums::new();
         let row = NormalRow { above: &above, reference: &reference, below: &below, warped: &warped, slope: &slope };
         accumulate_normal(CpuLevel::SCALAR, &mut sums, &row, &light);

@@ -48,7 +48,8 @@ mod tests {
     fn every_level_gives_the_same_codes_at_every_length() {
         for level in CpuLevel::available() {
             for n in 0..67usize {
-                let values: Vec<f32> = (0..n).map(|i| i as f32 * 7.43 - 40.0).chain([f32::NAN, f32::INFINITY, -f32::INFINITY]).collect();
+                let values: Vec<f32> =
+                    (0..n).map(|i| i as f32 * 7.43 - 40.0).chain([f32::NAN, f32::INFINITY, -f32::INFINITY]).collect();
                 let (mut want, mut got) = (vec![9u8; n + 3], vec![9u8; n + 3]);
                 narrow_bytes(CpuLevel::SCALAR, &values, &mut want);
                 narrow_bytes(level, &values, &mut got);

@@ -82,7 +82,16 @@ impl CopiedStreams {
             }
             routes.push(route);
         }
-        Ok(Self { input, routes, packet: Packet::new()?, waiting: None, ended: false, origin: 0, range: (i64::MIN, i64::MAX), skipped: 0 })
+        Ok(Self {
+            input,
+            routes,
+            packet: Packet::new()?,
+            waiting: None,
+            ended: false,
+            origin: 0,
+            range: (i64::MIN, i64::MAX),
+            skipped: 0,
+        })
     }
 
     /// The source's context, for tags and chapters.
@@ -195,7 +204,14 @@ impl CopiedStreams {
 ///
 /// # Safety
 /// `packet` is valid.
-unsafe fn retime(packet: *mut ffi::AVPacket, from: ffi::AVRational, to: ffi::AVRational, origin: i64, time: i64, route: &mut Route) {
+unsafe fn retime(
+    packet: *mut ffi::AVPacket,
+    from: ffi::AVRational,
+    to: ffi::AVRational,
+    origin: i64,
+    time: i64,
+    route: &mut Route,
+) {
     let shift = rescale(origin, MICROSECONDS, from);
     let moved = |t: i64| if t == NO_TIME { NO_TIME } else { rescale(t.saturating_sub(shift), from, to) };
     // SAFETY: by the caller's promise.
@@ -220,7 +236,13 @@ unsafe fn retime(packet: *mut ffi::AVPacket, from: ffi::AVRational, to: ffi::AVR
 ///
 /// # Safety
 /// `stream` belongs to `input`; `output` is a fresh context.
-unsafe fn add_stream(input: &Input, index: usize, stream: *const ffi::AVStream, output: *mut ffi::AVFormatContext, kept: &mut Kept) -> Result<Option<Route>> {
+unsafe fn add_stream(
+    input: &Input,
+    index: usize,
+    stream: *const ffi::AVStream,
+    output: *mut ffi::AVFormatContext,
+    kept: &mut Kept,
+) -> Result<Option<Route>> {
     // SAFETY: by the caller's promise.
     unsafe {
         let kind = stream_kind(stream);
@@ -251,7 +273,11 @@ unsafe fn add_stream(input: &Input, index: usize, stream: *const ffi::AVStream, 
                     copy_description(stream, target, container)?;
                     let converter = SubtitleConverter::open(stream, coding, (*target).codecpar)?;
                     kept.copied.push(format!("{name} as {}", codec_name((*target).codecpar)));
-                    return Ok(Some(Route { output: (*target).index as usize, converter: Some(converter), last_dts: None }));
+                    return Ok(Some(Route {
+                        output: (*target).index as usize,
+                        converter: Some(converter),
+                        last_dts: None,
+                    }));
                 }
                 None => "this container cannot hold it and it is no text",
             },
@@ -313,7 +339,11 @@ pub(super) unsafe fn new_stream(output: *mut ffi::AVFormatContext) -> Result<*mu
 ///
 /// # Safety
 /// `from` belongs to an open input, `to` to a fresh output of `container`.
-unsafe fn copy_description(from: *const ffi::AVStream, to: *mut ffi::AVStream, container: *const ffi::AVOutputFormat) -> Result<()> {
+unsafe fn copy_description(
+    from: *const ffi::AVStream,
+    to: *mut ffi::AVStream,
+    container: *const ffi::AVOutputFormat,
+) -> Result<()> {
     // SAFETY: by the caller's promise.
     unsafe {
         let doing = || "copying a stream's description".to_owned();
@@ -338,21 +368,28 @@ unsafe fn tag_fits(container: *const ffi::AVOutputFormat, parameters: *const ffi
     // SAFETY: by the caller's promise; tables are static.
     unsafe {
         let table = (*container).codec_tag;
-        !table.is_null() && raw_enum!(parameters, codec_id) == ffi::av_codec_get_id(table, (*parameters).codec_tag) as i32
+        !table.is_null()
+            && raw_enum!(parameters, codec_id) == ffi::av_codec_get_id(table, (*parameters).codec_tag) as i32
     }
 }
 
 /// Tags that described the old coding of a stream.
 pub(super) fn is_stale_stream_tag(key: &str) -> bool {
     let key = key.to_ascii_uppercase();
-    ["BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS", "SOURCE_ID"].iter().any(|s| key.starts_with(s))
+    ["BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS", "SOURCE_ID"]
+        .iter()
+        .any(|s| key.starts_with(s))
 }
 
 /// Copies the entries whose key is not left out.
 ///
 /// # Safety
 /// `from` is null or valid; `to` points to a dictionary that FFmpeg frees.
-pub(super) unsafe fn copy_tags(from: *const ffi::AVDictionary, to: *mut *mut ffi::AVDictionary, leave_out: fn(&str) -> bool) -> Result<()> {
+pub(super) unsafe fn copy_tags(
+    from: *const ffi::AVDictionary,
+    to: *mut *mut ffi::AVDictionary,
+    leave_out: fn(&str) -> bool,
+) -> Result<()> {
     // SAFETY: by the caller's promise; FFmpeg copies both strings.
     unsafe {
         for (key, value) in super::ffi::entries_of(from).into_iter().filter(|(k, _)| !leave_out(k)) {
@@ -385,7 +422,14 @@ unsafe fn add_cover(stream: *const ffi::AVStream, output: *mut ffi::AVFormatCont
         let png = codec_name((*stream).codecpar) == "png";
         let (name, mime) = if png { (c"cover.png", c"image/png") } else { (c"cover.jpg", c"image/jpeg") };
         copy_tags((*stream).metadata, &mut (*target).metadata, is_stale_stream_tag)?;
-        let set = |key: &std::ffi::CStr, value: &std::ffi::CStr| ffi::av_dict_set(&mut (*target).metadata, key.as_ptr(), value.as_ptr(), ffi::AV_DICT_DONT_OVERWRITE as c_int);
+        let set = |key: &std::ffi::CStr, value: &std::ffi::CStr| {
+            ffi::av_dict_set(
+                &mut (*target).metadata,
+                key.as_ptr(),
+                value.as_ptr(),
+                ffi::AV_DICT_DONT_OVERWRITE as c_int,
+            )
+        };
         check(set(c"filename", name).min(set(c"mimetype", mime)), Kind::Resource, || "naming a cover".into())?;
         (*target).time_base = rational(1, 1000);
     }

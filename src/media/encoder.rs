@@ -5,7 +5,10 @@ use std::path::Path;
 
 use ffmpeg_next::ffi;
 
-use super::ffi::{AGAIN, Codec, Dictionary, NO_TIME, Packet, Picture, c_string, check, copied, error_text, rational, rescale, set_raw_enum};
+use super::ffi::{
+    AGAIN, Codec, Dictionary, NO_TIME, Packet, Picture, c_string, check, copied, error_text, rational, rescale,
+    set_raw_enum,
+};
 use super::format_choice::{choose, context_format, losses, needs_full, offered, planar_of, sws_matrix};
 use super::log;
 use super::pixel::{Converter, Native};
@@ -56,7 +59,13 @@ pub(super) struct Container<'a> {
 
 impl Encoder {
     /// Opens the encoder for pictures of `layout` from `source`.
-    pub(super) fn open(spec: &EncoderSpec, container: &Container<'_>, source: &VideoInfo, layout: &PictureLayout, cpu: CpuLevel) -> Result<Self> {
+    pub(super) fn open(
+        spec: &EncoderSpec,
+        container: &Container<'_>,
+        source: &VideoInfo,
+        layout: &PictureLayout,
+        cpu: CpuLevel,
+    ) -> Result<Self> {
         let codec = find_codec(spec, container)?;
         // SAFETY: `codec` is from FFmpeg's registry.
         let (name, formats) = unsafe { (copied((*codec).name), offered(codec)) };
@@ -117,7 +126,8 @@ impl Encoder {
 
     /// Whether the planes can be stored as they are, apart from depth and a missing alpha or chroma.
     fn packs_directly(&self) -> bool {
-        let same_family = self.native.family == self.layout.family || (self.layout.family == ColorFamily::Gray && self.native.family == ColorFamily::YCbCr);
+        let same_family = self.native.family == self.layout.family
+            || (self.layout.family == ColorFamily::Gray && self.native.family == ColorFamily::YCbCr);
         let same_chroma = self.native.chroma_log2 == self.layout.chroma_log2 || self.layout.family == ColorFamily::Gray;
         let range_ok = !needs_full(&self.native) || self.layout.color.range == Range::Full;
         same_family && same_chroma && range_ok
@@ -127,8 +137,11 @@ impl Encoder {
     pub(super) fn send(&mut self, frame: &Frame, planes: &[Plane], time: i64) -> Result<()> {
         let ticks = rescale(time, self.source_base, self.time_base());
         if self.last_time.is_some_and(|last| ticks <= last) {
-            return Err(Error::new(Kind::Unavailable, format!("encoder {} cannot hold the distance of two frames near {time}", self.name))
-                .hint("its frame rates are fixed; take another --codec for this variable frame rate"));
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("encoder {} cannot hold the distance of two frames near {time}", self.name),
+            )
+            .hint("its frame rates are fixed; take another --codec for this variable frame rate"));
         }
         self.last_time = Some(ticks);
         let raw = self.fill(planes)?;
@@ -137,7 +150,9 @@ impl Encoder {
             (*raw).pts = ticks;
             (*raw).sample_aspect_ratio = (*self.as_ptr()).sample_aspect_ratio;
             tag_frame(raw, self.as_ptr());
-            for (kind, bytes) in self.hdr.iter().map(|(k, b)| (*k, b)).chain(frame.carried.iter().map(|c| (c.kind, &c.bytes))) {
+            for (kind, bytes) in
+                self.hdr.iter().map(|(k, b)| (*k, b)).chain(frame.carried.iter().map(|c| (c.kind, &c.bytes)))
+            {
                 add_side_data(raw, kind, bytes)?;
             }
             let code = ffi::avcodec_send_frame(self.as_ptr(), raw);
@@ -173,7 +188,11 @@ impl Encoder {
         let Some((planar, converter)) = &mut self.intermediate else {
             prepare(&self.picture, &self.native, &self.layout)?;
             let stored = stored_planes(planes, &self.layout, &self.native);
-            let stored_layout = PictureLayout { chroma_log2: self.native.chroma_log2, family: self.native.family, ..self.layout.clone() };
+            let stored_layout = PictureLayout {
+                chroma_log2: self.native.chroma_log2,
+                family: self.native.family,
+                ..self.layout.clone()
+            };
             // SAFETY: prepared just now, in this format and size.
             unsafe { self.native.pack(&stored, &stored_layout, self.picture.as_ptr(), self.cpu) };
             return Ok(self.picture.as_ptr());
@@ -183,8 +202,16 @@ impl Encoder {
         unsafe {
             planar.pack(planes, &self.layout, self.staging.as_ptr(), self.cpu);
             let full_in = self.layout.color.is_full(self.layout.family);
-            let full_out = needs_full(&self.native) || if self.native.family == ColorFamily::Rgb { true } else { self.layout.color.range == Range::Full };
-            let out = converter.convert(self.staging.as_ptr(), self.native.format, self.layout.width, self.layout.height, [full_in, full_out], sws_matrix(&self.layout))?;
+            let full_out = needs_full(&self.native)
+                || if self.native.family == ColorFamily::Rgb { true } else { self.layout.color.range == Range::Full };
+            let out = converter.convert(
+                self.staging.as_ptr(),
+                self.native.format,
+                self.layout.width,
+                self.layout.height,
+                [full_in, full_out],
+                sws_matrix(&self.layout),
+            )?;
             Ok(out.cast_mut())
         }
     }
@@ -238,7 +265,8 @@ fn stored_planes<'a>(planes: &'a [Plane], layout: &PictureLayout, native: &Nativ
     let colors = layout.plane_count() - usize::from(layout.alpha);
     let mut stored: Vec<Plane> = planes[..colors].iter().map(|p| p * gain).collect();
     if to_color {
-        let chroma = PictureLayout { family: native.family, chroma_log2: native.chroma_log2, alpha: false, ..layout.clone() };
+        let chroma =
+            PictureLayout { family: native.family, chroma_log2: native.chroma_log2, alpha: false, ..layout.clone() };
         stored.extend((1..3).map(|i| Plane::from_elem(chroma.plane_size(i), 128.0)));
     }
     if native.alpha {
@@ -299,7 +327,8 @@ fn find_codec(spec: &EncoderSpec, container: &Container<'_>) -> Result<*const ff
         let codec = by_name(name)?;
         // SAFETY: not null in the second test.
         if codec.is_null() || unsafe { super::ffi::raw_enum!(codec, type_) } != 0 {
-            return Err(Error::new(Kind::Unavailable, format!("this FFmpeg has no video encoder {name:?}")).hint("`ffmpeg -encoders` lists what it has"));
+            return Err(Error::new(Kind::Unavailable, format!("this FFmpeg has no video encoder {name:?}"))
+                .hint("`ffmpeg -encoders` lists what it has"));
         }
         return Ok(codec);
     }
@@ -320,15 +349,26 @@ fn find_codec(spec: &EncoderSpec, container: &Container<'_>) -> Result<*const ff
         if !usual.is_empty() {
             let codec = by_name(usual)?;
             if codec.is_null() {
-                return Err(Error::new(Kind::Unavailable, format!("this FFmpeg has no encoder {usual}, the default for this container")).hint("name another with --codec"));
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    format!("this FFmpeg has no encoder {usual}, the default for this container"),
+                )
+                .hint("name another with --codec"));
             }
             return Ok(codec);
         }
         let url = super::open::file_url(container.path)?;
-        let id = ffi::av_guess_codec(container.format, std::ptr::null(), url.as_ptr(), std::ptr::null(), ffi::AVMediaType::AVMEDIA_TYPE_VIDEO);
+        let id = ffi::av_guess_codec(
+            container.format,
+            std::ptr::null(),
+            url.as_ptr(),
+            std::ptr::null(),
+            ffi::AVMediaType::AVMEDIA_TYPE_VIDEO,
+        );
         let codec = ffi::avcodec_find_encoder(id);
         if codec.is_null() {
-            return Err(Error::new(Kind::Unavailable, format!("no encoder is known for {}", container.path.display())).hint("name one with --codec"));
+            return Err(Error::new(Kind::Unavailable, format!("no encoder is known for {}", container.path.display()))
+                .hint("name one with --codec"));
         }
         Ok(codec)
     }
@@ -338,7 +378,15 @@ fn find_codec(spec: &EncoderSpec, container: &Container<'_>) -> Result<*const ff
 ///
 /// # Safety
 /// `context` is fresh, `codec` its codec, the container's format is FFmpeg's own.
-unsafe fn configure(context: *mut ffi::AVCodecContext, codec: *const ffi::AVCodec, native: &Native, source: &VideoInfo, layout: &PictureLayout, spec: &EncoderSpec, container: &Container<'_>) {
+unsafe fn configure(
+    context: *mut ffi::AVCodecContext,
+    codec: *const ffi::AVCodec,
+    native: &Native,
+    source: &VideoInfo,
+    layout: &PictureLayout,
+    spec: &EncoderSpec,
+    container: &Container<'_>,
+) {
     // SAFETY: by the caller's promise.
     unsafe {
         (*context).width = layout.width as c_int;
@@ -364,7 +412,12 @@ unsafe fn configure(context: *mut ffi::AVCodecContext, codec: *const ffi::AVCode
 
 /// # Safety
 /// `context` is valid.
-unsafe fn configure_color(context: *mut ffi::AVCodecContext, native: &Native, source: &VideoInfo, layout: &PictureLayout) {
+unsafe fn configure_color(
+    context: *mut ffi::AVCodecContext,
+    native: &Native,
+    source: &VideoInfo,
+    layout: &PictureLayout,
+) {
     let color = layout.color;
     let matrix = match (native.family, layout.family) {
         (ColorFamily::Rgb, _) => 0,
@@ -395,7 +448,8 @@ unsafe fn configure_color(context: *mut ffi::AVCodecContext, native: &Native, so
 unsafe fn encoder_time_base(codec: *const ffi::AVCodec, source: &VideoInfo) -> ffi::AVRational {
     let (num, den) = source.frame_rate;
     // SAFETY: by the caller's promise.
-    let (fixed_rates, short) = unsafe { (!(*codec).supported_framerates.is_null(), copied((*codec).name).starts_with("mpeg4")) };
+    let (fixed_rates, short) =
+        unsafe { (!(*codec).supported_framerates.is_null(), copied((*codec).name).starts_with("mpeg4")) };
     if num > 0 && (fixed_rates || (short && source.time_base.1 > 65_535)) {
         return rational(den, num);
     }
@@ -403,7 +457,12 @@ unsafe fn encoder_time_base(codec: *const ffi::AVCodec, source: &VideoInfo) -> f
 }
 
 /// Options for the encoder: its own, the user's, and what HDR needs said twice.
-fn options_for(spec: &EncoderSpec, name: &str, context: *mut ffi::AVCodecContext, source: &VideoInfo) -> Result<Dictionary> {
+fn options_for(
+    spec: &EncoderSpec,
+    name: &str,
+    context: *mut ffi::AVCodecContext,
+    source: &VideoInfo,
+) -> Result<Dictionary> {
     let mut options = Dictionary::new();
     // SAFETY: private data of a fresh context, or null.
     let has = |key: &std::ffi::CStr| unsafe {
@@ -412,7 +471,8 @@ fn options_for(spec: &EncoderSpec, name: &str, context: *mut ffi::AVCodecContext
     };
     if let Some(crf) = spec.crf {
         if !has(c"crf") {
-            return Err(Error::new(Kind::Usage, format!("encoder {name} has no --crf")).hint("set its own options with --encoder-option NAME=VALUE"));
+            return Err(Error::new(Kind::Usage, format!("encoder {name} has no --crf"))
+                .hint("set its own options with --encoder-option NAME=VALUE"));
         }
         options.set("crf", &crf.to_string())?;
         if name.starts_with("libvpx") {
@@ -450,15 +510,20 @@ fn refused(name: &str, code: c_int, layout: &PictureLayout) -> Error {
         return Error::new(Kind::Usage, format!("encoder {name} refused its options or the size {size}{said}"))
             .hint("check --crf, --encoder-option, --pix-fmt and the scale");
     }
-    Error::new(super::ffi::error_kind(code, Kind::Unavailable), format!("encoder {name} could not be opened for {size}: {}{said}", error_text(code)))
+    Error::new(
+        super::ffi::error_kind(code, Kind::Unavailable),
+        format!("encoder {name} could not be opened for {size}: {}{said}", error_text(code)),
+    )
 }
 
 fn refuse_unknown_options(left: &Dictionary, spec: &EncoderSpec, name: &str) -> Result<()> {
-    let unknown: Vec<String> = left.entries().into_iter().map(|(k, _)| k).filter(|k| spec.options.iter().any(|(o, _)| o == k)).collect();
+    let unknown: Vec<String> =
+        left.entries().into_iter().map(|(k, _)| k).filter(|k| spec.options.iter().any(|(o, _)| o == k)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Usage, format!("encoder {name} does not know the option {}", unknown.join(", "))).hint(format!("`ffmpeg -h encoder={name}` lists its options")))
+    Err(Error::new(Kind::Usage, format!("encoder {name} does not know the option {}", unknown.join(", ")))
+        .hint(format!("`ffmpeg -h encoder={name}` lists its options")))
 }
 
 /// A packet's time as "known" or not.

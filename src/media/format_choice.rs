@@ -9,9 +9,30 @@ use crate::frame::{ColorFamily, PictureLayout};
 
 /// Formats that y4m can hold, for which no encoder has a list.
 const Y4M: &[&str] = &[
-    "gray", "gray9le", "gray10le", "gray12le", "gray16le", "yuv411p", "yuv420p", "yuv422p", "yuv444p", "yuv420p9le", "yuv422p9le",
-    "yuv444p9le", "yuv420p10le", "yuv422p10le", "yuv444p10le", "yuv420p12le", "yuv422p12le", "yuv444p12le", "yuv420p14le", "yuv422p14le",
-    "yuv444p14le", "yuv420p16le", "yuv422p16le", "yuv444p16le",
+    "gray",
+    "gray9le",
+    "gray10le",
+    "gray12le",
+    "gray16le",
+    "yuv411p",
+    "yuv420p",
+    "yuv422p",
+    "yuv444p",
+    "yuv420p9le",
+    "yuv422p9le",
+    "yuv444p9le",
+    "yuv420p10le",
+    "yuv422p10le",
+    "yuv444p10le",
+    "yuv420p12le",
+    "yuv422p12le",
+    "yuv444p12le",
+    "yuv420p14le",
+    "yuv422p14le",
+    "yuv444p14le",
+    "yuv420p16le",
+    "yuv422p16le",
+    "yuv444p16le",
 ];
 
 /// Formats that this encoder takes and this program can fill; empty if it takes any.
@@ -36,21 +57,37 @@ pub(super) unsafe fn offered(codec: *const ffi::AVCodec) -> Vec<PixelFormat> {
 ///
 /// # Errors
 /// [`Kind::Usage`] if the named format is not offered; [`Kind::Unavailable`] if none can be filled.
-pub(super) fn choose(offered: &[PixelFormat], layout: &PictureLayout, source: PixelFormat, wanted: Option<&str>, encoder: &str) -> Result<Native> {
+pub(super) fn choose(
+    offered: &[PixelFormat],
+    layout: &PictureLayout,
+    source: PixelFormat,
+    wanted: Option<&str>,
+    encoder: &str,
+) -> Result<Native> {
     let list = || offered.iter().map(|f| f.name()).collect::<Vec<_>>().join(" ");
     if let Some(name) = wanted {
         let format = PixelFormat::find(name)?;
         if !offered.is_empty() && !offered.contains(&format) {
-            return Err(Error::new(Kind::Usage, format!("encoder {encoder} does not take pixel format {name}; it takes: {}", list())));
+            return Err(Error::new(
+                Kind::Usage,
+                format!("encoder {encoder} does not take pixel format {name}; it takes: {}", list()),
+            ));
         }
-        return format.native().ok_or_else(|| Error::new(Kind::Usage, format!("pixel format {name} cannot be written by subpel")));
+        return format
+            .native()
+            .ok_or_else(|| Error::new(Kind::Usage, format!("pixel format {name} cannot be written by subpel")));
     }
     if offered.is_empty() {
         return source.nearest_native();
     }
     let mut fit: Vec<Native> = offered.iter().filter_map(|f| f.native()).collect();
     fit.sort_by_key(|format| (cost(format, layout), format.format != source));
-    fit.into_iter().next().ok_or_else(|| Error::new(Kind::Unavailable, format!("encoder {encoder} takes no pixel format that subpel can write: {}", list())))
+    fit.into_iter().next().ok_or_else(|| {
+        Error::new(
+            Kind::Unavailable,
+            format!("encoder {encoder} takes no pixel format that subpel can write: {}", list()),
+        )
+    })
 }
 
 /// What `format` would lose of `layout`, worst first, then what it would waste.
@@ -58,8 +95,10 @@ fn cost(format: &Native, layout: &PictureLayout) -> [u32; 9] {
     let short = |have: u8, want: u8| u32::from(want.saturating_sub(have));
     let colour_lost = format.family == ColorFamily::Gray && layout.family != ColorFamily::Gray;
     let depth = layout.depth.min(16);
-    let chroma_lost = short(layout.chroma_log2.0, format.chroma_log2.0) + short(layout.chroma_log2.1, format.chroma_log2.1);
-    let chroma_spare = short(format.chroma_log2.0, layout.chroma_log2.0) + short(format.chroma_log2.1, layout.chroma_log2.1);
+    let chroma_lost =
+        short(layout.chroma_log2.0, format.chroma_log2.0) + short(layout.chroma_log2.1, format.chroma_log2.1);
+    let chroma_spare =
+        short(format.chroma_log2.0, layout.chroma_log2.0) + short(format.chroma_log2.1, layout.chroma_log2.1);
     let from_gray = layout.family == ColorFamily::Gray && format.family != ColorFamily::Gray;
     let full = layout.color.is_full(layout.family);
     let range_differs = format.family == layout.family && needs_full(format) && !full;
@@ -72,7 +111,9 @@ fn cost(format: &Native, layout: &PictureLayout) -> [u32; 9] {
         range_differs.into(),
         short(depth, format.depth) + u32::from(from_gray),
         chroma_spare,
-        u32::from(format.alpha && !layout.alpha) + u32::from(!format.is_planar()) + u32::from(needs_full(format) && !full),
+        u32::from(format.alpha && !layout.alpha)
+            + u32::from(!format.is_planar())
+            + u32::from(needs_full(format) && !full),
     ]
 }
 
@@ -90,7 +131,10 @@ pub(super) fn losses(format: &Native, layout: &PictureLayout) -> Vec<String> {
     if format.depth < layout.depth.min(16) {
         lost.push(format!("{} of {} bits", layout.depth - format.depth, layout.depth));
     }
-    if format.family == ColorFamily::YCbCr && (format.chroma_log2.0 > layout.chroma_log2.0 || format.chroma_log2.1 > layout.chroma_log2.1) && layout.family != ColorFamily::Gray {
+    if format.family == ColorFamily::YCbCr
+        && (format.chroma_log2.0 > layout.chroma_log2.0 || format.chroma_log2.1 > layout.chroma_log2.1)
+        && layout.family != ColorFamily::Gray
+    {
         lost.push("chroma resolution".to_owned());
     }
     if format.family == ColorFamily::Gray && layout.family != ColorFamily::Gray {
@@ -116,7 +160,12 @@ pub(super) fn planar_of(layout: &PictureLayout) -> Result<Native> {
         (2, 0) => "411",
         (2, 2) => "410",
         (0, 1) => "440",
-        other => return Err(Error::new(Kind::Input, format!("chroma subsampling by {} x {} cannot be converted", 1 << other.0, 1 << other.1))),
+        other => {
+            return Err(Error::new(
+                Kind::Input,
+                format!("chroma subsampling by {} x {} cannot be converted", 1 << other.0, 1 << other.1),
+            ));
+        }
     };
     let alpha = if layout.alpha { "a" } else { "" };
     let base = match layout.family {

@@ -40,7 +40,10 @@ fn mastering(bytes: &[u8]) -> Option<Mastering> {
     let ratio = |i: usize| Some(f64::from(int(2 * i)?) / f64::from(int(2 * i + 1)?.max(1)));
     let point = |i: usize| Some((ratio(i)?, ratio(i + 1)?));
     let complete = int(20)? != 0 && int(21)? != 0;
-    complete.then_some(Mastering { points: [point(0)?, point(2)?, point(4)?, point(6)?], luminance: (ratio(8)?, ratio(9)?) })
+    complete.then_some(Mastering {
+        points: [point(0)?, point(2)?, point(4)?, point(6)?],
+        luminance: (ratio(8)?, ratio(9)?),
+    })
 }
 
 /// Reads FFmpeg's `AVContentLightMetadata`: brightest pixel and brightest frame average, cd/m2.
@@ -67,7 +70,10 @@ mod tests {
 
     #[test]
     fn bt2020_display_reads_as_x265_documents_it() {
-        let numbers = [35400, 50000, 14600, 50000, 8500, 50000, 39850, 50000, 6550, 50000, 2300, 50000, 15635, 50000, 16450, 50000, 50, 10000, 10_000_000, 10000, 1, 1];
+        let numbers = [
+            35400, 50000, 14600, 50000, 8500, 50000, 39850, 50000, 6550, 50000, 2300, 50000, 15635, 50000, 16450,
+            50000, 50, 10000, 10_000_000, 10000, 1, 1,
+        ];
         let bytes: Vec<u8> = numbers.iter().flat_map(|n: &i32| n.to_ne_bytes()).collect();
         let text = x265_text(&mastering(&bytes).expect("complete"));
         assert_eq!(text, "G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(10000000,50)", "master-display");

@@ -61,8 +61,32 @@ pub fn is_sequence_pattern(path: &Path) -> bool {
 
 /// Formats that open other files or devices by themselves.
 const OPEN_OTHERS: &[&str] = &[
-    "hls", "applehttp", "concat", "concatf", "dash", "sdp", "rtsp", "rtp", "sap", "imf", "vobsub", "lavfi", "image2", "webm_dash_manifest",
-    "mpjpeg", "ffmetadata", "tty", "bin", "xbin", "adf", "idf", "txd", "ipmovie", "rtmp", "tedcaptions", "alias_pix",
+    "hls",
+    "applehttp",
+    "concat",
+    "concatf",
+    "dash",
+    "sdp",
+    "rtsp",
+    "rtp",
+    "sap",
+    "imf",
+    "vobsub",
+    "lavfi",
+    "image2",
+    "webm_dash_manifest",
+    "mpjpeg",
+    "ffmetadata",
+    "tty",
+    "bin",
+    "xbin",
+    "adf",
+    "idf",
+    "txd",
+    "ipmovie",
+    "rtmp",
+    "tedcaptions",
+    "alias_pix",
 ];
 
 /// An opened input, its streams known.
@@ -142,9 +166,13 @@ impl Input {
 fn check_file(path: &Path) -> Result<()> {
     let unusable = |what: &str| Error::new(Kind::Input, what.to_owned()).file(path);
     match std::fs::metadata(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(unusable("no such file").hint("check the name and the folder")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(unusable("no such file").hint("check the name and the folder"))
+        }
         Err(e) => Err(unusable("cannot be opened").caused_by(e)),
-        Ok(m) if m.is_dir() => Err(unusable("is a folder, not a video").hint("a numbered sequence is given as FOLDER/%04d.png")),
+        Ok(m) if m.is_dir() => {
+            Err(unusable("is a folder, not a video").hint("a numbered sequence is given as FOLDER/%04d.png"))
+        }
         Ok(m) if m.is_file() && m.len() == 0 => Err(unusable("is empty (0 bytes)")),
         Ok(_) => std::fs::File::open(path).map(drop).map_err(|e| unusable("cannot be opened").caused_by(e)),
     }
@@ -188,7 +216,8 @@ pub(super) fn file_url(path: &Path) -> Result<CString> {
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec();
     #[cfg(not(unix))]
     let bytes = path.to_string_lossy().into_owned().into_bytes();
-    CString::new([b"file:", &bytes[..]].concat()).map_err(|_| Error::new(Kind::Usage, "a file name holds a NUL character"))
+    CString::new([b"file:", &bytes[..]].concat())
+        .map_err(|_| Error::new(Kind::Usage, "a file name holds a NUL character"))
 }
 
 /// All demuxers of this FFmpeg but those that open others, as FFmpeg's option wants them.
@@ -240,7 +269,15 @@ mod tests {
 
     #[test]
     fn patterns_are_told_from_names() {
-        for (name, yes) in [("a/%04d.png", true), ("%d.png", true), ("f-%3d", true), ("100%.mkv", false), ("%s.png", false), ("plain.png", false), ("%d%d.png", false)] {
+        for (name, yes) in [
+            ("a/%04d.png", true),
+            ("%d.png", true),
+            ("f-%3d", true),
+            ("100%.mkv", false),
+            ("%s.png", false),
+            ("plain.png", false),
+            ("%d%d.png", false),
+        ] {
             assert_eq!(is_sequence_pattern(Path::new(name)), yes, "{name}");
         }
     }

@@ -17,13 +17,20 @@ impl Orientation {
     /// The matrix maps (x, y) of the stored picture to (a x + c y, b x + d y) of the shown one. Anything but quarter
     /// turns and mirroring is rounded to the nearest.
     pub(super) fn from_matrix(bytes: &[u8]) -> Self {
-        let entry = |i: usize| bytes.get(4 * i..4 * i + 4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+        let entry =
+            |i: usize| bytes.get(4 * i..4 * i + 4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
         let (a, b, c, d) = (entry(0), entry(1), entry(3), entry(4));
         let (a, b, c, d) = (i64::from(a), i64::from(b), i64::from(c), i64::from(d));
         let mirrored = a * d - b * c < 0;
         // Mirroring first (x -> -x) changes the sign of the first column.
         let (a, b) = if mirrored { (-a, -b) } else { (a, b) };
-        let quarter_turns = if a.abs() >= b.abs() { if a >= 0 { 0 } else { 2 } } else if b > 0 { 1 } else { 3 };
+        let quarter_turns = if a.abs() >= b.abs() {
+            if a >= 0 { 0 } else { 2 }
+        } else if b > 0 {
+            1
+        } else {
+            3
+        };
         Self { mirrored, quarter_turns }
     }
 

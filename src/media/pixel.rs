@@ -98,7 +98,11 @@ impl PixelFormat {
         let depth = used[0].depth;
         let bytes = if depth > 8 { 2 } else { 1 };
         let whole = used.iter().all(|c| {
-            c.depth == depth && (depth > 8 || c.shift == 0) && c.shift + depth <= 8 * bytes && c.step >= bytes && c.offset % bytes == 0
+            c.depth == depth
+                && (depth > 8 || c.shift == 0)
+                && c.shift + depth <= 8 * bytes
+                && c.step >= bytes
+                && c.offset % bytes == 0
         });
         if !(8..=16).contains(&depth) || !whole {
             return None;
@@ -120,7 +124,12 @@ impl PixelFormat {
             planes: used.iter().map(|c| c.plane as usize + 1).max().unwrap_or(1),
             components: used
                 .iter()
-                .map(|c| Component { plane: c.plane as usize, step: c.step as usize, offset: c.offset as usize, shift: c.shift as u32 })
+                .map(|c| Component {
+                    plane: c.plane as usize,
+                    step: c.step as usize,
+                    offset: c.offset as usize,
+                    shift: c.shift as u32,
+                })
                 .collect(),
         })
     }
@@ -189,7 +198,13 @@ impl Native {
     ///
     /// # Safety
     /// `frame` holds a picture of this format and of `layout`'s size.
-    pub(super) unsafe fn unpack(&self, frame: *const ffi::AVFrame, layout: &PictureLayout, planes: &mut [Plane], cpu: CpuLevel) {
+    pub(super) unsafe fn unpack(
+        &self,
+        frame: *const ffi::AVFrame,
+        layout: &PictureLayout,
+        planes: &mut [Plane],
+        cpu: CpuLevel,
+    ) {
         let scale = 2f32.powi(8 - i32::from(self.depth));
         for (index, (component, plane)) in self.components.iter().zip(planes).enumerate() {
             let (_, columns) = layout.plane_size(index);
@@ -199,12 +214,15 @@ impl Native {
                 let bytes = unsafe { self.row(frame, component, y, columns) };
                 match (self.depth, component.step) {
                     (8, 1) => samples::widen_bytes(cpu, bytes, row),
-                    (8, step) => row.iter_mut().zip(bytes.iter().step_by(step)).for_each(|(out, b)| *out = f32::from(*b)),
+                    (8, step) => {
+                        row.iter_mut().zip(bytes.iter().step_by(step)).for_each(|(out, b)| *out = f32::from(*b))
+                    }
                     (_, 2) if !self.big_endian => samples::widen_words(cpu, bytes, component.shift, scale, row),
                     (_, step) => {
                         for (out, b) in row.iter_mut().zip(bytes.chunks(step)) {
                             let pair = [b[0], b[1]];
-                            let word = if self.big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) };
+                            let word =
+                                if self.big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) };
                             *out = f32::from(word >> component.shift) * scale;
                         }
                     }
@@ -217,7 +235,13 @@ impl Native {
     ///
     /// # Safety
     /// `frame` holds a writable picture of this format and of `layout`'s size.
-    pub(super) unsafe fn pack(&self, planes: &[Plane], layout: &PictureLayout, frame: *mut ffi::AVFrame, cpu: CpuLevel) {
+    pub(super) unsafe fn pack(
+        &self,
+        planes: &[Plane],
+        layout: &PictureLayout,
+        frame: *mut ffi::AVFrame,
+        cpu: CpuLevel,
+    ) {
         let top = ((1u32 << self.depth) - 1) as f32;
         let scale = 2f32.powi(i32::from(self.depth) - 8);
         if self.components.len() < 4 && self.components.iter().any(|c| c.step == 4 && self.depth == 8) {
@@ -232,7 +256,11 @@ impl Native {
                 let bytes = unsafe { self.row(frame, component, y, columns) };
                 match (self.depth, component.step) {
                     (8, 1) => samples::narrow_bytes(cpu, row, bytes),
-                    (8, step) => bytes.iter_mut().step_by(step).zip(row).for_each(|(out, v)| *out = samples::code(*v, 255.0) as u8),
+                    (8, step) => bytes
+                        .iter_mut()
+                        .step_by(step)
+                        .zip(row)
+                        .for_each(|(out, v)| *out = samples::code(*v, 255.0) as u8),
                     (_, 2) if !self.big_endian => samples::narrow_words(cpu, row, component.shift, scale, top, bytes),
                     (_, step) => {
                         for (out, v) in bytes.chunks_mut(step).zip(row) {
@@ -251,7 +279,13 @@ impl Native {
     /// # Safety
     /// `frame` holds a picture of this format with that row and `columns` samples in it; no other reference to the
     /// row is alive while the result is used.
-    unsafe fn row<'a>(&self, frame: *const ffi::AVFrame, component: &Component, y: usize, columns: usize) -> &'a mut [u8] {
+    unsafe fn row<'a>(
+        &self,
+        frame: *const ffi::AVFrame,
+        component: &Component,
+        y: usize,
+        columns: usize,
+    ) -> &'a mut [u8] {
         let sample = if self.depth > 8 { 2 } else { 1 };
         let length = (columns - 1) * component.step + sample;
         // SAFETY: by the caller's promise; a negative stride (bottom-up pictures) is a valid offset too.
@@ -283,15 +317,23 @@ impl Native {
 /// Site of the first chroma sample for FFmpeg's chroma location; unspecified is left, as MPEG-2 and later have it.
 fn chroma_site(location: c_int, chroma_log2: (u8, u8)) -> ChromaSite {
     let (x, y) = match location {
-        2 => (0.5, 0.5),       // centre: MPEG-1, JPEG
-        3 => (0.0, 0.0),       // top left
-        4 => (0.5, 0.0),       // top
-        5 => (0.0, 1.0),       // bottom left
-        6 => (0.5, 1.0),       // bottom
-        _ => (0.0, 0.5),       // left, and what players assume where nothing is said
+        2 => (0.5, 0.5), // centre: MPEG-1, JPEG
+        3 => (0.0, 0.0), // top left
+        4 => (0.5, 0.0), // top
+        5 => (0.0, 1.0), // bottom left
+        6 => (0.5, 1.0), // bottom
+        _ => (0.0, 0.5), // left, and what players assume where nothing is said
     };
     // 4:1:1 and 4:1:0 have chroma four luma samples apart; "between" is then at 1.5.
-    let widen = |site: f64, log2: u8| if log2 > 1 && site == 0.5 { 1.5 } else if log2 == 0 { 0.0 } else { site };
+    let widen = |site: f64, log2: u8| {
+        if log2 > 1 && site == 0.5 {
+            1.5
+        } else if log2 == 0 {
+            0.0
+        } else {
+            site
+        }
+    };
     ChromaSite { x: widen(x, chroma_log2.0), y: widen(y, chroma_log2.1) }
 }
 
@@ -315,7 +357,15 @@ impl Converter {
     ///
     /// # Safety
     /// `frame` is a valid picture.
-    pub(super) unsafe fn convert(&mut self, frame: *const ffi::AVFrame, format: PixelFormat, width: usize, height: usize, full: [bool; 2], matrix: c_int) -> Result<*const ffi::AVFrame> {
+    pub(super) unsafe fn convert(
+        &mut self,
+        frame: *const ffi::AVFrame,
+        format: PixelFormat,
+        width: usize,
+        height: usize,
+        full: [bool; 2],
+        matrix: c_int,
+    ) -> Result<*const ffi::AVFrame> {
         let failed = |what: &str| Error::new(Kind::Resource, format!("converting pixel formats: {what}"));
         // SAFETY: `frame` is valid by the caller's promise; the output frame is ours.
         unsafe {
@@ -323,15 +373,36 @@ impl Converter {
             let key = ((*frame).width, (*frame).height, source.0, width as c_int, height as c_int, format.0);
             if self.context.is_null() || key != self.key {
                 ffi::sws_freeContext(self.context);
-                let flags = ffi::SWS_BICUBIC | ffi::SWS_ACCURATE_RND | ffi::SWS_FULL_CHR_H_INT | ffi::SWS_FULL_CHR_H_INP;
-                self.context = ffi::sws_getContext(key.0, key.1, source.raw(), key.3, key.4, format.raw(), flags, std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null());
+                let flags =
+                    ffi::SWS_BICUBIC | ffi::SWS_ACCURATE_RND | ffi::SWS_FULL_CHR_H_INT | ffi::SWS_FULL_CHR_H_INP;
+                self.context = ffi::sws_getContext(
+                    key.0,
+                    key.1,
+                    source.raw(),
+                    key.3,
+                    key.4,
+                    format.raw(),
+                    flags,
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    std::ptr::null(),
+                );
                 if self.context.is_null() {
                     return Err(failed(&format!("no path from {} to {}", source.name(), format.name())));
                 }
                 self.key = key;
                 let table = ffi::sws_getCoefficients(matrix);
                 // A refusal (formats without a matrix) leaves the defaults, which are right for them.
-                let _ = ffi::sws_setColorspaceDetails(self.context, table, full[0].into(), table, full[1].into(), 0, 1 << 16, 1 << 16);
+                let _ = ffi::sws_setColorspaceDetails(
+                    self.context,
+                    table,
+                    full[0].into(),
+                    table,
+                    full[1].into(),
+                    0,
+                    1 << 16,
+                    1 << 16,
+                );
             }
             let out = self.output.as_ptr();
             ffi::av_frame_unref(out);
@@ -342,7 +413,15 @@ impl Converter {
                 return Err(failed("no memory"));
             }
             let source_data = (*frame).data.as_ptr().cast::<*const u8>();
-            let done = ffi::sws_scale(self.context, source_data, (*frame).linesize.as_ptr(), 0, (*frame).height, (*out).data.as_ptr(), (*out).linesize.as_ptr());
+            let done = ffi::sws_scale(
+                self.context,
+                source_data,
+                (*frame).linesize.as_ptr(),
+                0,
+                (*frame).height,
+                (*out).data.as_ptr(),
+                (*out).linesize.as_ptr(),
+            );
             if done <= 0 {
                 return Err(failed("swscale gave no picture"));
             }
@@ -355,5 +434,50 @@ impl Drop for Converter {
     fn drop(&mut self) {
         // SAFETY: owned; freeing null is allowed.
         unsafe { ffi::sws_freeContext(self.context) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_formats_are_read_as_they_are() {
+        for (name, family, log2, alpha, depth) in [
+            ("yuv420p", ColorFamily::YCbCr, (1, 1), false, 8),
+            ("yuvj422p", ColorFamily::YCbCr, (1, 0), false, 8),
+            ("nv12", ColorFamily::YCbCr, (1, 1), false, 8),
+            ("p010le", ColorFamily::YCbCr, (1, 1), false, 10),
+            ("yuyv422", ColorFamily::YCbCr, (1, 0), false, 8),
+            ("yuva444p12le", ColorFamily::YCbCr, (0, 0), true, 12),
+            ("gray16be", ColorFamily::Gray, (0, 0), false, 16),
+            ("ya8", ColorFamily::Gray, (0, 0), true, 8),
+            ("bgr0", ColorFamily::Rgb, (0, 0), false, 8),
+            ("gbrp10le", ColorFamily::Rgb, (0, 0), false, 10),
+            ("rgba64be", ColorFamily::Rgb, (0, 0), true, 16),
+        ] {
+            let native =
+                PixelFormat::find(name).expect(name).native().unwrap_or_else(|| panic!("{name} is not native"));
+            assert_eq!(
+                (native.family, native.chroma_log2, native.alpha, native.depth),
+                (family, log2, alpha, depth),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn odd_formats_have_a_native_one_to_go_to() {
+        for (name, want) in [
+            ("pal8", "gbrap"),
+            ("monow", "gray"),
+            ("rgb565le", "gbrp"),
+            ("gbrpf32le", "gbrp16le"),
+            ("x2rgb10le", "gbrp16le"),
+        ] {
+            let format = PixelFormat::find(name).expect(name);
+            assert!(format.native().is_none(), "{name} has no whole bytes");
+            assert_eq!(format.nearest_native().expect(name).format.name(), want, "{name}");
+        }
     }
 }

@@ -74,7 +74,8 @@ impl MediaInfo {
     pub(super) fn of(input: &Input) -> Self {
         let context = input.as_ptr();
         // SAFETY: the context is open while `input` lives.
-        let (duration, chapters, tags) = unsafe { ((*context).duration, (*context).nb_chapters as usize, entries_of((*context).metadata)) };
+        let (duration, chapters, tags) =
+            unsafe { ((*context).duration, (*context).nb_chapters as usize, entries_of((*context).metadata)) };
         Self {
             container: input.format_name(),
             duration: (duration != NO_TIME && duration > 0).then(|| duration as f64 / f64::from(ffi::AV_TIME_BASE)),
@@ -146,7 +147,9 @@ unsafe fn stream_info(stream: *const ffi::AVStream) -> StreamInfo {
         let p = (*stream).codecpar;
         let kind = stream_kind(stream);
         let details = match kind {
-            StreamKind::Video | StreamKind::Picture => format!("{}x{} {}", (*p).width, (*p).height, PixelFormat((*p).format).name()),
+            StreamKind::Video | StreamKind::Picture => {
+                format!("{}x{} {}", (*p).width, (*p).height, PixelFormat((*p).format).name())
+            }
             StreamKind::Audio => format!("{} Hz, {} channels", (*p).sample_rate, (*p).channels),
             StreamKind::Attachment => tag(stream, c"filename").unwrap_or_default(),
             StreamKind::Subtitle | StreamKind::Data => String::new(),

@@ -113,7 +113,8 @@ impl VideoReader {
         let input = Input::open(spec)?;
         let stream = picture_stream(&input)?;
         // SAFETY: the stream belongs to the open input.
-        let decoder = unsafe { open_decoder(input.streams()[stream], threads, spec.max_pixels) }.map_err(|e| e.file(&spec.path))?;
+        let decoder = unsafe { open_decoder(input.streams()[stream], threads, spec.max_pixels) }
+            .map_err(|e| e.file(&spec.path))?;
         discard_others(&input, stream);
         let mut reader = Self {
             info: VideoInfo::unknown(spec, stream),
@@ -153,7 +154,8 @@ impl VideoReader {
         self.skip_before = Some(target);
         // SAFETY: the context and decoder are open. A failed seek leaves reading from the start, which is right too.
         unsafe {
-            let code = ffi::avformat_seek_file(self.input.as_ptr(), self.info.stream as c_int, i64::MIN, target, target, 0);
+            let code =
+                ffi::avformat_seek_file(self.input.as_ptr(), self.info.stream as c_int, i64::MIN, target, target, 0);
             if code >= 0 {
                 ffi::avcodec_flush_buffers(self.decoder.as_ptr());
                 self.draining = false;
@@ -228,7 +230,11 @@ impl VideoReader {
                 ffi::AVERROR_EOF => return Ok(false),
                 _ if -code == libc::ENOMEM => return Err(self.failed(code, "decoding")),
                 _ => {
-                    self.damage.note(format!("a picture after frame {} could not be decoded: {}", self.next_index, error_text(code)));
+                    self.damage.note(format!(
+                        "a picture after frame {} could not be decoded: {}",
+                        self.next_index,
+                        error_text(code)
+                    ));
                     // A decoder that fails while draining has nothing more to give that it has not given already.
                     if self.draining {
                         self.draining = false;
@@ -288,8 +294,8 @@ impl VideoReader {
 
     fn note_picture_damage(&mut self) {
         // SAFETY: the frame was just filled.
-        let (flags, errors) = unsafe { ((*self.picture.as_ptr()).flags, (*self.picture.as_ptr()).decode_error_flags) };
-        if flags & ffi::AV_FRAME_FLAG_CORRUPT != 0 || errors != 0 {
+        let errors = unsafe { (*self.picture.as_ptr()).decode_error_flags };
+        if errors != 0 {
             self.damage.note(format!("frame {} is damaged and was concealed", self.next_index));
         }
     }
@@ -304,7 +310,7 @@ impl VideoReader {
         let (carried, duration) = unsafe {
             let frame = self.as_first(raw)?;
             self.native.unpack(frame, &self.info.layout, &mut planes, self.cpu);
-            (carried_data(raw), ffmpeg_next::frame::Frame::wrap(raw).packet().duration.max(0))
+            (carried_data(raw), duration_of(raw))
         };
         let index = self.next_index;
         self.next_index += 1;
@@ -369,7 +375,7 @@ impl VideoReader {
             let aspect = ffi::av_guess_sample_aspect_ratio(self.input.as_ptr(), stream, frame);
             self.info.sample_aspect = if aspect.num > 0 && aspect.den > 0 { (aspect.num, aspect.den) } else { (0, 1) };
             self.info.frames_estimated = estimated_frames(self.input.as_ptr(), stream);
-            self.info.interlaced = ffmpeg_next::frame::Video::wrap(frame).is_interlaced();
+            self.info.interlaced = is_interlaced(frame);
             self.info.chroma_location = raw_enum!(frame, chroma_location);
             self.info.hdr = hdr_data(&self.input, self.info.stream, frame);
         }
@@ -427,6 +433,26 @@ impl VideoInfo {
     }
 }
 
+/// Ticks a picture is shown, 0 if unknown. The field's name differs between versions of FFmpeg; ffmpeg-next knows.
+///
+/// # Safety
+/// `frame` is a valid frame.
+unsafe fn duration_of(frame: *mut ffi::AVFrame) -> i64 {
+    // ffmpeg-next's wrapper frees what it wraps when dropped, owned or not: it must not be dropped.
+    // SAFETY: by the caller's promise.
+    let wrapped = std::mem::ManuallyDrop::new(unsafe { ffmpeg_next::frame::Frame::wrap(frame) });
+    wrapped.packet().duration.max(0)
+}
+
+/// Whether a picture is flagged as two fields.
+///
+/// # Safety
+/// `frame` is a valid frame.
+unsafe fn is_interlaced(frame: *mut ffi::AVFrame) -> bool {
+    // SAFETY: by the caller's promise; not dropped, as above.
+    std::mem::ManuallyDrop::new(unsafe { ffmpeg_next::frame::Video::wrap(frame) }).is_interlaced()
+}
+
 /// `AV_PKT_DATA_DISPLAYMATRIX`.
 pub(super) const DISPLAY_MATRIX: i32 = ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX as i32;
 
@@ -435,10 +461,16 @@ fn picture_stream(input: &Input) -> Result<usize> {
     // SAFETY: streams of an open input.
     let kinds: Vec<StreamKind> = input.streams().iter().map(|s| unsafe { stream_kind(*s) }).collect();
     let first = |wanted| kinds.iter().position(|k| *k == wanted);
-    first(StreamKind::Video).or_else(|| if kinds.len() == 1 { first(StreamKind::Picture) } else { None }).ok_or_else(|| {
-        let found = if kinds.is_empty() { "it has no streams".to_owned() } else { format!("its {} streams hold none", kinds.len()) };
-        Error::new(Kind::Input, format!("there is no video in it: {found}")).file(input.path())
-    })
+    first(StreamKind::Video).or_else(|| if kinds.len() == 1 { first(StreamKind::Picture) } else { None }).ok_or_else(
+        || {
+            let found = if kinds.is_empty() {
+                "it has no streams".to_owned()
+            } else {
+                format!("its {} streams hold none", kinds.len())
+            };
+            Error::new(Kind::Input, format!("there is no video in it: {found}")).file(input.path())
+        },
+    )
 }
 
 /// Lets the demuxer skip what this reader does not decode.
@@ -459,17 +491,24 @@ unsafe fn open_decoder(stream: *const ffi::AVStream, threads: usize, max_pixels:
         let parameters = (*stream).codecpar;
         let codec = ffi::avcodec_find_decoder(known_codec_id(parameters)?);
         if codec.is_null() {
-            return Err(Error::new(Kind::Unavailable, format!("this FFmpeg has no decoder for {}", codec_name(parameters))));
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("this FFmpeg has no decoder for {}", codec_name(parameters)),
+            ));
         }
         let decoder = Codec::new(codec)?;
         let context = decoder.as_ptr();
-        check(ffi::avcodec_parameters_to_context(context, parameters), Kind::Input, || "reading the codec's parameters".into())?;
+        check(ffi::avcodec_parameters_to_context(context, parameters), Kind::Input, || {
+            "reading the codec's parameters".into()
+        })?;
         (*context).pkt_timebase = (*stream).time_base;
         (*context).framerate = (*stream).avg_frame_rate;
         (*context).thread_count = threads as c_int;
         let mut options = Dictionary::new();
         options.set("max_pixels", &max_pixels.to_string())?;
-        check(ffi::avcodec_open2(context, codec, &mut options.0), Kind::Input, || format!("opening the {} decoder", codec_name(parameters)))?;
+        check(ffi::avcodec_open2(context, codec, &mut options.0), Kind::Input, || {
+            format!("opening the {} decoder", codec_name(parameters))
+        })?;
         Ok(decoder)
     }
 }
@@ -491,9 +530,12 @@ pub(super) unsafe fn known_codec_id(parameters: *const ffi::AVCodecParameters) -
 fn check_size(layout: &PictureLayout, spec: &InputSpec) -> Result<()> {
     let pixels = layout.width as u64 * layout.height as u64;
     if pixels == 0 || pixels > spec.max_pixels {
-        return Err(Error::new(Kind::Input, format!("its pictures are {}x{}, the limit is {} pixels", layout.width, layout.height, spec.max_pixels))
-            .hint("--max-pixels raises the limit")
-            .file(&spec.path));
+        return Err(Error::new(
+            Kind::Input,
+            format!("its pictures are {}x{}, the limit is {} pixels", layout.width, layout.height, spec.max_pixels),
+        )
+        .hint("--max-pixels raises the limit")
+        .file(&spec.path));
     }
     Ok(())
 }
@@ -519,8 +561,14 @@ unsafe fn estimated_frames(context: *const ffi::AVFormatContext, stream: *const 
 
 /// (packet side data type, frame side data type) of static HDR metadata, the same bytes in both.
 const HDR_KINDS: [(i32, i32); 2] = [
-    (ffi::AVPacketSideDataType::AV_PKT_DATA_MASTERING_DISPLAY_METADATA as i32, ffi::AVFrameSideDataType::AV_FRAME_DATA_MASTERING_DISPLAY_METADATA as i32),
-    (ffi::AVPacketSideDataType::AV_PKT_DATA_CONTENT_LIGHT_LEVEL as i32, ffi::AVFrameSideDataType::AV_FRAME_DATA_CONTENT_LIGHT_LEVEL as i32),
+    (
+        ffi::AVPacketSideDataType::AV_PKT_DATA_MASTERING_DISPLAY_METADATA as i32,
+        ffi::AVFrameSideDataType::AV_FRAME_DATA_MASTERING_DISPLAY_METADATA as i32,
+    ),
+    (
+        ffi::AVPacketSideDataType::AV_PKT_DATA_CONTENT_LIGHT_LEVEL as i32,
+        ffi::AVFrameSideDataType::AV_FRAME_DATA_CONTENT_LIGHT_LEVEL as i32,
+    ),
 ];
 
 /// The packet side data type of a static HDR frame side data type.
@@ -560,7 +608,11 @@ unsafe fn side_data_of(frame: *const ffi::AVFrame) -> Vec<(i32, Vec<u8>)> {
 /// `frame` is a valid frame.
 unsafe fn carried_data(frame: *const ffi::AVFrame) -> Vec<CarriedData> {
     use ffi::AVFrameSideDataType as T;
-    let wanted = [T::AV_FRAME_DATA_A53_CC as i32, T::AV_FRAME_DATA_S12M_TIMECODE as i32, T::AV_FRAME_DATA_DYNAMIC_HDR_PLUS as i32];
+    let wanted = [
+        T::AV_FRAME_DATA_A53_CC as i32,
+        T::AV_FRAME_DATA_S12M_TIMECODE as i32,
+        T::AV_FRAME_DATA_DYNAMIC_HDR_PLUS as i32,
+    ];
     // SAFETY: by the caller's promise.
     let all = unsafe { side_data_of(frame) };
     all.into_iter().filter(|(kind, _)| wanted.contains(kind)).map(|(kind, bytes)| CarriedData { kind, bytes }).collect()

@@ -13,8 +13,12 @@ use crate::error::{Error, Kind, Result};
 const LARGEST: usize = 1 << 20;
 
 /// Text codings in the order of preference where the source's own does not fit.
-const CODINGS: [ffi::AVCodecID; 4] =
-    [ffi::AVCodecID::AV_CODEC_ID_SUBRIP, ffi::AVCodecID::AV_CODEC_ID_MOV_TEXT, ffi::AVCodecID::AV_CODEC_ID_WEBVTT, ffi::AVCodecID::AV_CODEC_ID_ASS];
+const CODINGS: [ffi::AVCodecID; 4] = [
+    ffi::AVCodecID::AV_CODEC_ID_SUBRIP,
+    ffi::AVCodecID::AV_CODEC_ID_MOV_TEXT,
+    ffi::AVCodecID::AV_CODEC_ID_WEBVTT,
+    ffi::AVCodecID::AV_CODEC_ID_ASS,
+];
 
 /// Decodes text subtitles and codes them again.
 #[derive(Debug)]
@@ -28,13 +32,18 @@ pub(super) struct SubtitleConverter {
 ///
 /// # Safety
 /// `stream` belongs to an open input, `container` is FFmpeg's own.
-pub(super) unsafe fn coding_for(stream: *const ffi::AVStream, container: *const ffi::AVOutputFormat) -> Option<ffi::AVCodecID> {
+pub(super) unsafe fn coding_for(
+    stream: *const ffi::AVStream,
+    container: *const ffi::AVOutputFormat,
+) -> Option<ffi::AVCodecID> {
     // SAFETY: by the caller's promise; descriptors and codecs are static.
     unsafe {
         let id = known_codec_id((*stream).codecpar).ok()?;
         let descriptor = ffi::avcodec_descriptor_get(id);
         let text = !descriptor.is_null() && (*descriptor).props & ffi::AV_CODEC_PROP_TEXT_SUB as c_int != 0;
-        let usable = |id: &ffi::AVCodecID| ffi::avformat_query_codec(container, *id, 0) == 1 && !ffi::avcodec_find_encoder(*id).is_null();
+        let usable = |id: &ffi::AVCodecID| {
+            ffi::avformat_query_codec(container, *id, 0) == 1 && !ffi::avcodec_find_encoder(*id).is_null()
+        };
         if !text || ffi::avcodec_find_decoder(id).is_null() {
             return None;
         }
@@ -47,7 +56,11 @@ impl SubtitleConverter {
     ///
     /// # Safety
     /// `stream` belongs to an open input; `parameters` to a fresh stream of the output.
-    pub(super) unsafe fn open(stream: *const ffi::AVStream, coding: ffi::AVCodecID, parameters: *mut ffi::AVCodecParameters) -> Result<Self> {
+    pub(super) unsafe fn open(
+        stream: *const ffi::AVStream,
+        coding: ffi::AVCodecID,
+        parameters: *mut ffi::AVCodecParameters,
+    ) -> Result<Self> {
         // SAFETY: by the caller's promise; objects are checked before use.
         unsafe {
             let source = (*stream).codecpar;
@@ -90,12 +103,18 @@ impl SubtitleConverter {
         unsafe {
             subtitle.end_display_time = subtitle.end_display_time.saturating_sub(subtitle.start_display_time);
             subtitle.start_display_time = 0;
-            let size = ffi::avcodec_encode_subtitle(self.encoder.as_ptr(), self.buffer.as_mut_ptr(), LARGEST as c_int, subtitle);
+            let size = ffi::avcodec_encode_subtitle(
+                self.encoder.as_ptr(),
+                self.buffer.as_mut_ptr(),
+                LARGEST as c_int,
+                subtitle,
+            );
             if size < 0 {
                 return Ok(false);
             }
             let raw = packet.as_ptr();
-            let (pts, dts, duration, stream, flags) = ((*raw).pts, (*raw).dts, (*raw).duration, (*raw).stream_index, (*raw).flags);
+            let (pts, dts, duration, stream, flags) =
+                ((*raw).pts, (*raw).dts, (*raw).duration, (*raw).stream_index, (*raw).flags);
             packet.clear();
             check(ffi::av_new_packet(raw, size), Kind::Resource, || "no memory for a subtitle".into())?;
             std::ptr::copy_nonoverlapping(self.buffer.as_ptr(), (*raw).data, size as usize);

@@ -61,7 +61,9 @@ pub(super) fn check(output: &Path, input: Option<&Path>, overwrite: bool) -> Res
     if let Some(input) = input
         && same_file::is_same_file(input, output).unwrap_or(false)
     {
-        return Err(Error::new(Kind::Usage, "input and output are the same file").hint("give the output another name").file(output));
+        return Err(Error::new(Kind::Usage, "input and output are the same file")
+            .hint("give the output another name")
+            .file(output));
     }
     let exists = |path: &Path| Error::new(Kind::Create, "exists already").hint("--overwrite replaces it").file(path);
     if is_sequence_pattern(output) {
@@ -81,8 +83,16 @@ fn first_of_sequence(pattern: &Path) -> Option<PathBuf> {
     let name = pattern.file_name()?.to_str()?;
     let (prefix, rest) = name.split_once('%')?;
     let suffix = rest.split_once('d')?.1;
-    let is_member = |n: &str| n.strip_prefix(prefix).and_then(|n| n.strip_suffix(suffix)).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
-    std::fs::read_dir(folder_of(pattern)).ok()?.flatten().find(|e| e.file_name().to_str().is_some_and(is_member)).map(|e| e.path())
+    let is_member = |n: &str| {
+        n.strip_prefix(prefix)
+            .and_then(|n| n.strip_suffix(suffix))
+            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    std::fs::read_dir(folder_of(pattern))
+        .ok()?
+        .flatten()
+        .find(|e| e.file_name().to_str().is_some_and(is_member))
+        .map(|e| e.path())
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -101,10 +111,13 @@ impl Target {
             let hint = if folder.is_dir() { "check that you may write there" } else { "make the folder first" };
             Error::new(kind, format!("cannot be created in {}", folder.display())).hint(hint).caused_by(e).file(output)
         };
-        let name = output.file_name().ok_or_else(|| Error::new(Kind::Usage, "the output has no file name").file(output))?;
+        let name =
+            output.file_name().ok_or_else(|| Error::new(Kind::Usage, "the output has no file name").file(output))?;
         let mut prefix = std::ffi::OsString::from(".");
         // A long name leaves room for what is added to it.
-        prefix.push(name.to_str().map_or("output", |n| &n[..n.char_indices().map(|(i, _)| i).take_while(|i| *i <= 100).last().unwrap_or(0)]));
+        prefix.push(name.to_str().map_or("output", |n| {
+            &n[..n.char_indices().map(|(i, _)| i).take_while(|i| *i <= 100).last().unwrap_or(0)]
+        }));
         prefix.push(".");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(".part");
@@ -125,7 +138,9 @@ impl Target {
         match self {
             Self::Pipe => Ok(c"pipe:1".to_owned()),
             Self::File { part, .. } => file_url(part.path()),
-            Self::Sequence { folder, pattern, .. } => file_url(&folder.path().join(pattern.file_name().unwrap_or_default())),
+            Self::Sequence { folder, pattern, .. } => {
+                file_url(&folder.path().join(pattern.file_name().unwrap_or_default()))
+            }
         }
     }
 
@@ -134,7 +149,9 @@ impl Target {
         match self {
             Self::Pipe => Ok(0),
             Self::File { part, path, overwrite, listed: _listed } => publish_file(part, &path, overwrite),
-            Self::Sequence { folder, pattern, overwrite, listed: _listed } => publish_sequence(&folder, &pattern, overwrite),
+            Self::Sequence { folder, pattern, overwrite, listed: _listed } => {
+                publish_sequence(&folder, &pattern, overwrite)
+            }
         }
     }
 }
@@ -145,7 +162,8 @@ fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64
     part.as_file().sync_all().map_err(failed)?;
     let moved = if overwrite { part.persist(path) } else { part.persist_noclobber(path) };
     moved.map_err(|e| {
-        let kind = if e.error.kind() == std::io::ErrorKind::AlreadyExists { Kind::Create } else { Kind::of_io(&e.error) };
+        let kind =
+            if e.error.kind() == std::io::ErrorKind::AlreadyExists { Kind::Create } else { Kind::of_io(&e.error) };
         Error::new(kind, "could not be given its name").caused_by(e.error).file(path)
     })?;
     Ok(size)
@@ -159,7 +177,9 @@ fn publish_sequence(folder: &TempDir, pattern: &Path, overwrite: bool) -> Result
         size += entry.metadata().map_err(failed)?.len();
         let to = folder_of(pattern).join(entry.file_name());
         if !overwrite && to.exists() {
-            return Err(Error::new(Kind::Create, "appeared while the sequence was made").hint("--overwrite replaces it").file(&to));
+            return Err(Error::new(Kind::Create, "appeared while the sequence was made")
+                .hint("--overwrite replaces it")
+                .file(&to));
         }
         std::fs::rename(entry.path(), &to).map_err(failed)?;
     }
@@ -194,7 +214,11 @@ mod tests {
         let (a, b) = (folder.path().join("a.mkv"), folder.path().join("b.mkv"));
         std::fs::write(&a, "film").expect("input");
         std::fs::hard_link(&a, &b).expect("link");
-        assert_eq!(check(&b, Some(&a), true).expect_err("same file").kind(), Kind::Usage, "a hard link is the same file");
+        assert_eq!(
+            check(&b, Some(&a), true).expect_err("same file").kind(),
+            Kind::Usage,
+            "a hard link is the same file"
+        );
     }
 
     #[test]

@@ -110,7 +110,13 @@ impl OutputContext {
             if (*(*self.0).oformat).flags & ffi::AVFMT_NOFILE != 0 {
                 return Ok(());
             }
-            let code = ffi::avio_open2(&mut (*self.0).pb, (*self.0).url, ffi::AVIO_FLAG_WRITE, std::ptr::null(), std::ptr::null_mut());
+            let code = ffi::avio_open2(
+                &mut (*self.0).pb,
+                (*self.0).url,
+                ffi::AVIO_FLAG_WRITE,
+                std::ptr::null(),
+                std::ptr::null_mut(),
+            );
             check(code, Kind::Create, || "opening the output".into()).map(drop)
         }
     }
@@ -157,7 +163,15 @@ impl VideoWriter {
     /// # Errors
     /// [`Kind::Create`] if it cannot be created or, with `strict`, would lack something; [`Kind::Unavailable`] or
     /// [`Kind::Usage`] for the encoder; see [`OutputSpec::check`].
-    pub fn create(spec: &OutputSpec, input: &InputSpec, source: &VideoInfo, layout: &PictureLayout, excerpt: Excerpt, usual_step: i64, cpu: CpuLevel) -> Result<Self> {
+    pub fn create(
+        spec: &OutputSpec,
+        input: &InputSpec,
+        source: &VideoInfo,
+        layout: &PictureLayout,
+        excerpt: Excerpt,
+        usual_step: i64,
+        cpu: CpuLevel,
+    ) -> Result<Self> {
         log::install();
         spec.check((!input.is_pipe() && !input.is_sequence()).then_some(input.path.as_path()))?;
         let format = find_format(spec)?;
@@ -169,7 +183,8 @@ impl VideoWriter {
         let mut kept = Kept { dropped: encoder.losses(), ..Kept::default() };
         let mut stream = 0;
         // SAFETY: a fresh output context and the opened encoder.
-        let copied = unsafe { add_streams(&output, &encoder, input, source, !turn.is_identity(), &mut kept, &mut stream)? };
+        let copied =
+            unsafe { add_streams(&output, &encoder, input, source, !turn.is_identity(), &mut kept, &mut stream)? };
         if !turn.is_identity() {
             kept.copied.push("display rotation, by turning the pictures".into());
         }
@@ -224,7 +239,11 @@ impl VideoWriter {
         let path = self.path.clone();
         self.end_streams().map_err(|e| e.file(&path))?;
         if self.sent != frames || self.written != frames {
-            return Err(Error::new(Kind::Bug, format!("{frames} frames were read, {} encoded and {} written", self.sent, self.written)).file(&path));
+            return Err(Error::new(
+                Kind::Bug,
+                format!("{frames} frames were read, {} encoded and {} written", self.sent, self.written),
+            )
+            .file(&path));
         }
         let bytes = self.target.publish()?;
         Ok(Written { frames, bytes, kept: self.kept })
@@ -232,7 +251,8 @@ impl VideoWriter {
 
     fn write_frame(&mut self, frame: &Frame) -> Result<()> {
         if self.single && self.sent == 1 {
-            return Err(Error::new(Kind::Usage, "is one picture, but the input has several").hint("name a sequence such as out-%04d.png, or take --frames 1"));
+            return Err(Error::new(Kind::Usage, "is one picture, but the input has several")
+                .hint("name a sequence such as out-%04d.png, or take --frames 1"));
         }
         let origin = self.start_at(frame.pts);
         let turned: Vec<Plane>;
@@ -350,13 +370,18 @@ impl VideoWriter {
         }
         let said = log::last_message().map_or(String::new(), |m| format!(" ({m})"));
         let kind = super::ffi::error_kind(code, Kind::Create);
-        Err(Error::new(kind, format!("container {name} refused the streams: {}{said}", error_text(code))).hint("another container, such as .mkv, may hold them"))
+        Err(Error::new(kind, format!("container {name} refused the streams: {}{said}", error_text(code)))
+            .hint("another container, such as .mkv, may hold them"))
     }
 }
 
 /// The container for the output's name.
 fn find_format(spec: &OutputSpec) -> Result<*const ffi::AVOutputFormat> {
-    let (name, url) = if spec.is_pipe() { (Some(c_string("yuv4mpegpipe")?), None) } else { (None, Some(super::open::file_url(&spec.path)?)) };
+    let (name, url) = if spec.is_pipe() {
+        (Some(c_string("yuv4mpegpipe")?), None)
+    } else {
+        (None, Some(super::open::file_url(&spec.path)?))
+    };
     let pointer = |s: &Option<std::ffi::CString>| s.as_ref().map_or(std::ptr::null(), |s| s.as_ptr());
     // SAFETY: valid strings or null; formats are static.
     let format = unsafe { ffi::av_guess_format(pointer(&name), pointer(&url), std::ptr::null()) };
@@ -378,14 +403,24 @@ fn refuse_if_strict(spec: &OutputSpec, kept: &Kept) -> Result<()> {
     if !spec.strict || kept.dropped.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Create, format!("would lack {}", kept.dropped.join("; "))).hint("another container, such as .mkv, may hold it; without --strict it is left out").file(&spec.path))
+    Err(Error::new(Kind::Create, format!("would lack {}", kept.dropped.join("; ")))
+        .hint("another container, such as .mkv, may hold it; without --strict it is left out")
+        .file(&spec.path))
 }
 
 /// Adds all streams in the source's order, tags and chapters. Sets `stream` to the picture's number.
 ///
 /// # Safety
 /// `output` is fresh, `encoder` open.
-unsafe fn add_streams(output: &OutputContext, encoder: &Encoder, input: &InputSpec, source: &VideoInfo, upright: bool, kept: &mut Kept, stream: &mut usize) -> Result<Option<CopiedStreams>> {
+unsafe fn add_streams(
+    output: &OutputContext,
+    encoder: &Encoder,
+    input: &InputSpec,
+    source: &VideoInfo,
+    upright: bool,
+    kept: &mut Kept,
+    stream: &mut usize,
+) -> Result<Option<CopiedStreams>> {
     // SAFETY: by the caller's promise.
     unsafe {
         let raw = output.0;
@@ -410,8 +445,11 @@ unsafe fn add_streams(output: &OutputContext, encoder: &Encoder, input: &InputSp
         if name.starts_with("image2") || name == "yuv4mpegpipe" || name == "rawvideo" {
             // Containers of pictures alone: what else there was is reported by name.
             add_picture(std::ptr::null(), &[])?;
-            let others = super::probe::MediaInfo::probe(input)?.streams.into_iter().filter(|s| s.index != source.stream);
-            kept.dropped.extend(others.map(|s| format!("stream {}, {:?} {}: {name} holds pictures only", s.index, s.kind, s.codec)));
+            let others =
+                super::probe::MediaInfo::probe(input)?.streams.into_iter().filter(|s| s.index != source.stream);
+            kept.dropped.extend(
+                others.map(|s| format!("stream {}, {:?} {}: {name} holds pictures only", s.index, s.kind, s.codec)),
+            );
             return Ok(None);
         }
         let copied = CopiedStreams::plan(input, source.stream, raw, kept, add_picture)?;
@@ -427,7 +465,9 @@ unsafe fn describe_picture(target: *mut ffi::AVStream, encoder: &Encoder, source
     // SAFETY: by the caller's promise.
     unsafe {
         let context = encoder.as_ptr();
-        check(ffi::avcodec_parameters_from_context((*target).codecpar, context), Kind::Resource, || "describing the picture".into())?;
+        check(ffi::avcodec_parameters_from_context((*target).codecpar, context), Kind::Resource, || {
+            "describing the picture".into()
+        })?;
         (*target).time_base = (*context).time_base;
         (*target).sample_aspect_ratio = (*context).sample_aspect_ratio;
         let (num, den) = source.frame_rate;
@@ -462,7 +502,8 @@ unsafe fn add_stream_side_data(stream: *mut ffi::AVStream, kind: i32, bytes: &[u
 
 /// Tags of the container that describe the old file.
 fn is_stale_tag(key: &str) -> bool {
-    ["major_brand", "minor_version", "compatible_brands", "encoder", "duration"].contains(&key.to_ascii_lowercase().as_str())
+    ["major_brand", "minor_version", "compatible_brands", "encoder", "duration"]
+        .contains(&key.to_ascii_lowercase().as_str())
 }
 
 /// Tags of the picture's stream that describe the old coding.
@@ -474,7 +515,11 @@ fn is_stale_picture_tag(key: &str) -> bool {
 ///
 /// # Safety
 /// Both contexts are valid, the output's header not written.
-unsafe fn copy_chapters(from: *const ffi::AVFormatContext, to: *mut ffi::AVFormatContext, running_clock: bool) -> Result<()> {
+unsafe fn copy_chapters(
+    from: *const ffi::AVFormatContext,
+    to: *mut ffi::AVFormatContext,
+    running_clock: bool,
+) -> Result<()> {
     // SAFETY: by the caller's promise; FFmpeg frees the array and its entries with the context.
     unsafe {
         let count = (*from).nb_chapters as usize;

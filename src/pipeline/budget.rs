@@ -35,7 +35,10 @@ const TIGHT: Capacities = Capacities { decoded: 1, registered: 1, enlarged: 1 };
 
 /// Bytes of one frame as planes of `f32`.
 fn frame_bytes(layout: &PictureLayout) -> u64 {
-    (0..layout.plane_count()).map(|i| layout.plane_size(i)).map(|(rows, columns)| 4 * rows as u64 * columns as u64).sum()
+    (0..layout.plane_count())
+        .map(|i| layout.plane_size(i))
+        .map(|(rows, columns)| 4 * rows as u64 * columns as u64)
+        .sum()
 }
 
 impl MemoryPlan {
@@ -53,9 +56,16 @@ impl MemoryPlan {
             Method::Ibp => (small + 5 * luma, 6 * large + held * small * 3),
             Method::None | Method::Interpolate(_) => (small, small),
         };
-        let waiting = (capacities.decoded + 1) as u64 * small + capacities.registered as u64 * per_frame + (capacities.enlarged + 1) as u64 * large;
+        let waiting = (capacities.decoded + 1) as u64 * small
+            + capacities.registered as u64 * per_frame
+            + (capacities.enlarged + 1) as u64 * large;
         // Reference frames and look-ahead of both codecs: measured 20 to 40 frames of 8-bit 4:2:0 with libx264.
-        Self { window: held * per_frame, solver, channels: waiting, codecs: 40 * large / 4 + 8 * small / 4 + (32 << 20) }
+        Self {
+            window: held * per_frame,
+            solver,
+            channels: waiting,
+            codecs: 40 * large / 4 + 8 * small / 4 + (32 << 20),
+        }
     }
 
     /// All parts together.
@@ -77,6 +87,9 @@ pub(super) fn capacities(plan: &EnlargePlan, limit: Option<u64>) -> Result<Capac
     }
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     let least = MemoryPlan::with(plan, TIGHT).total();
-    Err(Error::new(Kind::Resource, format!("this job needs {} MiB of memory, --max-memory allows {} MiB", mib(least), mib(limit)))
-        .hint("a smaller --window, --scale or --preset needs less"))
+    Err(Error::new(
+        Kind::Resource,
+        format!("this job needs {} MiB of memory, --max-memory allows {} MiB", mib(least), mib(limit)),
+    )
+    .hint("a smaller --window, --scale or --preset needs less"))
 }

@@ -49,7 +49,10 @@ impl Control {
     /// What `stage` has done so far.
     pub fn count(&self, stage: Stage) -> StageCount {
         let counter = &self.counts[stage as usize];
-        StageCount { frames: counter.frames.load(Ordering::Relaxed), busy: Duration::from_nanos(counter.busy_nanos.load(Ordering::Relaxed)) }
+        StageCount {
+            frames: counter.frames.load(Ordering::Relaxed),
+            busy: Duration::from_nanos(counter.busy_nanos.load(Ordering::Relaxed)),
+        }
     }
 
     pub(super) fn expect(&self, frames: u64) {
@@ -68,7 +71,8 @@ impl Control {
 
     /// The error of a job that was stopped from outside.
     pub(super) fn interruption(&self) -> Error {
-        let kind = if self.signal.load(Ordering::Relaxed) == libc::SIGTERM { Kind::Terminated } else { Kind::Interrupted };
+        let kind =
+            if self.signal.load(Ordering::Relaxed) == libc::SIGTERM { Kind::Terminated } else { Kind::Interrupted };
         Error::new(kind, "stopped on request; nothing was written")
     }
 }

@@ -33,7 +33,14 @@ pub struct Job {
 impl Job {
     /// `input` enlarged to `output` with the defaults.
     pub fn new(input: InputSpec, output: OutputSpec) -> Self {
-        Self { input, output, enlarge: EnlargeOptions::default(), excerpt: Excerpt::default(), threads: 0, max_memory: None }
+        Self {
+            input,
+            output,
+            enlarge: EnlargeOptions::default(),
+            excerpt: Excerpt::default(),
+            threads: 0,
+            max_memory: None,
+        }
     }
 }
 
@@ -96,7 +103,8 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), cpu)?;
     let mut output = job.output.clone();
     output.encoder.threads = job.threads;
-    let mut writer = VideoWriter::create(&output, &job.input, &source, &plan.to, job.excerpt, reader.usual_step(), cpu)?;
+    let mut writer =
+        VideoWriter::create(&output, &job.input, &source, &plan.to, job.excerpt, reader.usual_step(), cpu)?;
     let encoding = (writer.encoder_name().to_owned(), writer.pixel_format());
     let mut tally = Tally::default();
     topology::run(
@@ -137,7 +145,12 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
 ///
 /// # Errors
 /// As for [`upscale_file`]. Returns the damage met.
-pub fn motion_file(input: &InputSpec, threads: usize, control: &Control, each: &mut dyn FnMut(&FrameMotion, f64) -> Result<bool>) -> Result<Damage> {
+pub fn motion_file(
+    input: &InputSpec,
+    threads: usize,
+    control: &Control,
+    each: &mut dyn FnMut(&FrameMotion, f64) -> Result<bool>,
+) -> Result<Damage> {
     let cpu = CpuLevel::detect();
     let pool = pool(threads)?;
     let mut reader = VideoReader::open(input, threads, cpu)?;
@@ -148,7 +161,8 @@ pub fn motion_file(input: &InputSpec, threads: usize, control: &Control, each: &
             return Err(control.interruption());
         }
         let seconds = info.seconds(frame.pts);
-        let registered = pool.install(|| registrar.push(frame)).map_err(|e| e.at(Stage::Register, None).file(&input.path))?;
+        let registered =
+            pool.install(|| registrar.push(frame)).map_err(|e| e.at(Stage::Register, None).file(&input.path))?;
         if !each(&motion_of(&registered), seconds)? {
             break;
         }

@@ -122,6 +122,8 @@ impl FromStr for Preset {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let all = [Self::Fast, Self::Balanced, Self::Best];
-        all.into_iter().find(|p| p.name() == text).ok_or_else(|| Error::new(Kind::Usage, format!("preset {text:?} is not one of fast, balanced, best")))
+        all.into_iter()
+            .find(|p| p.name() == text)
+            .ok_or_else(|| Error::new(Kind::Usage, format!("preset {text:?} is not one of fast, balanced, best")))
     }
 }

@@ -66,7 +66,10 @@ impl EnlargeOptions {
         let (width, height) = self.output_size(from)?;
         let usage = |message: String| Err(Error::new(Kind::Usage, message));
         if self.method == Method::None && (width, height) != (from.width, from.height) {
-            return usage(format!("method none keeps the size, but {width}x{height} was asked of {}x{}", from.width, from.height));
+            return usage(format!(
+                "method none keeps the size, but {width}x{height} was asked of {}x{}",
+                from.width, from.height
+            ));
         }
         if let Some(window) = self.window.filter(|w| *w > 30) {
             return usage(format!("a window of {window} frames on each side; 0 to 30 are allowed"));
@@ -100,7 +103,11 @@ impl EnlargeOptions {
             return Err(usage(format!("{width}x{height} from {}x{}", from.width, from.height)));
         }
         if width.checked_mul(height).is_none_or(|pixels| pixels > MAX_OUTPUT) {
-            return Err(Error::new(Kind::Resource, format!("pictures of {width}x{height}; the limit is {MAX_OUTPUT} pixels")).hint("take a smaller scale"));
+            return Err(Error::new(
+                Kind::Resource,
+                format!("pictures of {width}x{height}; the limit is {MAX_OUTPUT} pixels"),
+            )
+            .hint("take a smaller scale"));
         }
         Ok((width, height))
     }
@@ -145,7 +152,11 @@ mod tests {
     fn sizes_follow_the_scale() {
         let with = |scale| EnlargeOptions { scale, ..Default::default() };
         assert_eq!(size(with(None), &layout(100, 50)).expect("default"), (200, 100), "x2 is the default");
-        assert_eq!(size(with(Some(Scale::Factor(1.5))), &layout(101, 51)).expect("fraction"), (152, 76), "even for 4:2:0");
+        assert_eq!(
+            size(with(Some(Scale::Factor(1.5))), &layout(101, 51)).expect("fraction"),
+            (152, 76),
+            "even for 4:2:0"
+        );
         assert_eq!(size(with(Some(Scale::Size(101, 204))), &layout(100, 51)).expect("size"), (101, 204), "as asked");
         let none = EnlargeOptions { method: Method::None, ..Default::default() };
         assert_eq!(size(none, &layout(33, 17)).expect("none"), (33, 17), "none keeps odd sizes");

@@ -41,12 +41,17 @@ pub(super) struct Registered {
 impl Registered {
     pub(super) fn frame_motion(&self) -> FrameMotion {
         let shift = self.motion.global();
-        FrameMotion { frame: self.frame.index, dx: shift.dx, dy: shift.dy, confidence: self.confidence, scene_cut: self.scene_cut }
+        FrameMotion {
+            frame: self.frame.index,
+            dx: shift.dx,
+            dy: shift.dy,
+            confidence: self.confidence,
+            scene_cut: self.scene_cut,
+        }
     }
 }
 
 /// Measures frames one after the other.
-#[derive(Debug)]
 pub(super) struct FrameRegistrar {
     /// `None` where motion is not needed: frames pass through.
     registrar: Option<Arc<Registrar>>,
@@ -58,7 +63,11 @@ pub(super) struct FrameRegistrar {
 impl FrameRegistrar {
     /// For frames of `layout`, if `wanted`.
     pub(super) fn new(layout: &PictureLayout, wanted: bool, cpu: CpuLevel) -> Result<Self> {
-        let registrar = if wanted { Some(Arc::new(Registrar::new(layout.height, layout.width, Options::default(), cpu)?)) } else { None };
+        let registrar = if wanted {
+            Some(Arc::new(Registrar::new(layout.height, layout.width, Options::default(), cpu)?))
+        } else {
+            None
+        };
         Ok(Self { registrar, layout: layout.clone(), previous: None, scene: 0 })
     }
 
@@ -70,7 +79,14 @@ impl FrameRegistrar {
     /// Measures `frame` against the one pushed before.
     pub(super) fn push(&mut self, frame: Frame) -> Result<Registered> {
         let Some(registrar) = &self.registrar else {
-            return Ok(Registered { frame, prepared: None, motion: Motion::still(), confidence: 1.0, scene: 0, scene_cut: false });
+            return Ok(Registered {
+                frame,
+                prepared: None,
+                motion: Motion::still(),
+                confidence: 1.0,
+                scene: 0,
+                scene_cut: false,
+            });
         };
         let luma = luma(&frame, &self.layout);
         let prepared = Arc::new(registrar.prepare(luma.as_ref().unwrap_or(&frame.planes[0]).view())?);
@@ -93,5 +109,10 @@ fn luma(frame: &Frame, layout: &PictureLayout) -> Option<Plane> {
         return None;
     }
     let [r, g, b] = layout.color.luma_weights(layout.height);
-    Some(Zip::from(&frame.planes[0]).and(&frame.planes[1]).and(&frame.planes[2]).map_collect(|red, green, blue| r * red + g * green + b * blue))
+    Some(
+        Zip::from(&frame.planes[0])
+            .and(&frame.planes[1])
+            .and(&frame.planes[2])
+            .map_collect(|red, green, blue| r * red + g * green + b * blue),
+    )
 }

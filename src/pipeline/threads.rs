@@ -28,12 +28,21 @@ pub(super) fn guarded(stage: Stage, work: impl FnOnce() -> Result<()>) -> Result
 }
 
 fn panicked(panic: &Box<dyn Any + Send>) -> Error {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
-    Error::new(Kind::Bug, format!("internal error: {}", text.unwrap_or_else(|| "unknown".into()))).hint("please report it with the file, if you can")
+    let text =
+        panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    Error::new(Kind::Bug, format!("internal error: {}", text.unwrap_or_else(|| "unknown".into())))
+        .hint("please report it with the file, if you can")
 }
 
 /// Starts a stage on a thread of its own name. Its error is kept if it is the first, and stops the job.
-pub(super) fn spawn<'scope, 'env>(scope: &'scope Scope<'scope, 'env>, stage: Stage, control: &'env Control, cause: &'env FirstCause, failed: &'env std::sync::atomic::AtomicBool, work: impl FnOnce() -> Result<()> + Send + 'scope) {
+pub(super) fn spawn<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    stage: Stage,
+    control: &'env Control,
+    cause: &'env FirstCause,
+    failed: &'env std::sync::atomic::AtomicBool,
+    work: impl FnOnce() -> Result<()> + Send + 'scope,
+) {
     let started = Builder::new().name(stage.name().into()).spawn_scoped(scope, move || {
         if let Err(error) = guarded(stage, work) {
             cause.set(error);

@@ -27,16 +27,20 @@ pub(super) fn run(
 ) -> Result<()> {
     let cause = FirstCause::default();
     let failed = AtomicBool::new(false);
-    let halted = || control.is_stopped() || failed.load(Ordering::Acquire);
+    let halted = &|| control.is_stopped() || failed.load(Ordering::Acquire);
     std::thread::scope(|scope| {
         let (to_register, decoded) = bounded(capacities.decoded);
         let (to_fuse, registered) = bounded(capacities.registered);
         let (to_encode, enlarged) = bounded(capacities.enlarged);
-        spawn(scope, Stage::Decode, control, &cause, &failed, || decode(source, &to_register, &halted, control));
-        spawn(scope, Stage::Register, control, &cause, &failed, || register(registrar, &decoded, &to_fuse, pool, control));
-        spawn(scope, Stage::Fuse, control, &cause, &failed, || fuse(enlarger, &registered, &to_encode, pool, control));
+        spawn(scope, Stage::Decode, control, &cause, &failed, move || decode(source, &to_register, halted, control));
+        spawn(scope, Stage::Register, control, &cause, &failed, move || {
+            register(registrar, &decoded, &to_fuse, pool, control)
+        });
+        spawn(scope, Stage::Fuse, control, &cause, &failed, move || {
+            fuse(enlarger, &registered, &to_encode, pool, control)
+        });
         // The last stage runs here; when it returns, its receiver goes and the others stop.
-        let ended = guarded(Stage::Encode, || encode(&enlarged, sink, &halted, control));
+        let ended = guarded(Stage::Encode, || encode(&enlarged, sink, halted, control));
         if let Err(error) = ended {
             cause.set(error);
             failed.store(true, Ordering::Release);
@@ -50,7 +54,12 @@ pub(super) fn run(
     }
 }
 
-fn decode(source: &mut (dyn FnMut() -> Result<Option<Frame>> + Send), output: &Sender<Frame>, halted: &dyn Fn() -> bool, control: &Control) -> Result<()> {
+fn decode(
+    source: &mut (dyn FnMut() -> Result<Option<Frame>> + Send),
+    output: &Sender<Frame>,
+    halted: &dyn Fn() -> bool,
+    control: &Control,
+) -> Result<()> {
     let mut count = 0;
     while !halted() {
         let next = control.timed(Stage::Decode, 1, &mut *source).map_err(|e| e.at(Stage::Decode, Some(count)))?;
@@ -63,7 +72,13 @@ fn decode(source: &mut (dyn FnMut() -> Result<Option<Frame>> + Send), output: &S
     Ok(())
 }
 
-fn register(mut registrar: FrameRegistrar, input: &Receiver<Frame>, output: &Sender<Registered>, pool: &rayon::ThreadPool, control: &Control) -> Result<()> {
+fn register(
+    mut registrar: FrameRegistrar,
+    input: &Receiver<Frame>,
+    output: &Sender<Registered>,
+    pool: &rayon::ThreadPool,
+    control: &Control,
+) -> Result<()> {
     for frame in input {
         let index = frame.index;
         let registered = control.timed(Stage::Register, 1, || pool.install(|| registrar.push(frame)));
@@ -74,8 +89,14 @@ fn register(mut registrar: FrameRegistrar, input: &Receiver<Frame>, output: &Sen
     Ok(())
 }
 
-fn fuse(mut enlarger: FrameEnlarger, input: &Receiver<Registered>, output: &Sender<Enlarged>, pool: &rayon::ThreadPool, control: &Control) -> Result<()> {
-    let mut send_all = |enlarger: &mut FrameEnlarger, frame: Option<Registered>| -> Result<bool> {
+fn fuse(
+    mut enlarger: FrameEnlarger,
+    input: &Receiver<Registered>,
+    output: &Sender<Enlarged>,
+    pool: &rayon::ThreadPool,
+    control: &Control,
+) -> Result<()> {
+    let send_all = |enlarger: &mut FrameEnlarger, frame: Option<Registered>| -> Result<bool> {
         let mut ready = Vec::new();
         let index = frame.as_ref().map(|f| f.frame.index);
         // Nothing may block inside the pool: results are collected there and sent from here.
@@ -103,7 +124,12 @@ fn fuse(mut enlarger: FrameEnlarger, input: &Receiver<Registered>, output: &Send
     send_all(&mut enlarger, None).map(drop)
 }
 
-fn encode(input: &Receiver<Enlarged>, sink: &mut dyn FnMut(Enlarged) -> Result<()>, halted: &dyn Fn() -> bool, control: &Control) -> Result<()> {
+fn encode(
+    input: &Receiver<Enlarged>,
+    sink: &mut dyn FnMut(Enlarged) -> Result<()>,
+    halted: &dyn Fn() -> bool,
+    control: &Control,
+) -> Result<()> {
     for enlarged in input {
         if halted() {
             break;

@@ -174,7 +174,10 @@ fn check_planes(frame: &Frame, layout: &PictureLayout) -> Result<()> {
     let wanted: Vec<_> = (0..layout.plane_count()).map(|i| layout.plane_size(i)).collect();
     let got: Vec<_> = frame.planes.iter().map(|p| p.dim()).collect();
     if wanted != got {
-        return Err(Error::new(Kind::Usage, format!("frame {} has planes of {got:?} rows and columns, expected {wanted:?}", frame.index)));
+        return Err(Error::new(
+            Kind::Usage,
+            format!("frame {} has planes of {got:?} rows and columns, expected {wanted:?}", frame.index),
+        ));
     }
     Ok(())
 }

@@ -45,10 +45,16 @@ impl FrameEnlarger {
     pub(super) fn new(plan: &EnlargePlan, registrar: Option<Arc<Registrar>>, cpu: CpuLevel) -> Result<Self> {
         let engine = match plan.method {
             Method::None => Engine::Pass,
-            Method::Interpolate(filter) => Engine::Interpolate(PictureResampler::new(&plan.from, &plan.to, filter, cpu)),
+            Method::Interpolate(filter) => {
+                Engine::Interpolate(PictureResampler::new(&plan.from, &plan.to, filter, cpu))
+            }
             Method::Ibp => {
                 let defaults = Options::default();
-                let options = Options { psf_sigma: plan.psf_sigma.unwrap_or(defaults.psf_sigma), iterations: Some(plan.iterations), ..defaults };
+                let options = Options {
+                    psf_sigma: plan.psf_sigma.unwrap_or(defaults.psf_sigma),
+                    iterations: Some(plan.iterations),
+                    ..defaults
+                };
                 Engine::Fuse(Box::new(BackProjection::new(&plan.from, &plan.to, options, cpu)?))
             }
         };
@@ -100,15 +106,27 @@ impl FrameEnlarger {
             Engine::Fuse(solver) => {
                 let offered: Vec<Neighbour<'_>> = neighbours
                     .iter()
-                    .map(|(i, e)| Neighbour { planes: &self.frames[*i].frame.planes, motion: &e.motion, gain: e.gain, offset: e.offset })
+                    .map(|(i, e)| Neighbour {
+                        planes: &self.frames[*i].frame.planes,
+                        motion: &e.motion,
+                        gain: e.gain,
+                        offset: e.offset,
+                    })
                     .collect();
                 let picture = solver.reconstruct(&current.frame.planes, &offered);
                 (picture.planes, picture.multi_frame_share, picture.noise)
             }
         };
         let old = &current.frame;
-        let frame = Frame { index: old.index, pts: old.pts, duration: old.duration, planes, carried: old.carried.clone() };
-        Ok(Enlarged { frame, multi_frame_share: share, noise, neighbours: neighbours.len(), motion: current.frame_motion() })
+        let frame =
+            Frame { index: old.index, pts: old.pts, duration: old.duration, planes, carried: old.carried.clone() };
+        Ok(Enlarged {
+            frame,
+            multi_frame_share: share,
+            noise,
+            neighbours: neighbours.len(),
+            motion: current.frame_motion(),
+        })
     }
 
     /// Positions and motions, against frame `at`, of the frames around it that show the same scene.

@@ -35,7 +35,8 @@ pub(super) fn best_candidates(
         typical = typical.min(median(&mut magnitudes));
     }
     let scale = SCALE * typical.max(SMALLEST_SCALE);
-    let mut scored: Vec<(f64, [i64; 2])> = trials.iter().map(|t| (geman_mcclure(&t.residuals, scale), t.shift)).collect();
+    let mut scored: Vec<(f64, [i64; 2])> =
+        trials.iter().map(|t| (geman_mcclure(&t.residuals, scale), t.shift)).collect();
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut best: Vec<[i64; 2]> = Vec::with_capacity(count);
     for (_, shift) in scored {

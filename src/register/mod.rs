@@ -108,7 +108,9 @@ impl Registrar {
             let state = State { dx: c[1] as f64, dy: c[0] as f64, ..start };
             let state = aligner.refine(state, 8, 0.01, 3.0).unwrap_or(state);
             let s = score(&aligner.pairs(&state, 8192), &state, scale);
-            if std::env::var("DBG").is_ok() { eprintln!("cand {c:?} {s:.4} {state:?}"); }
+            if std::env::var("DBG").is_ok() {
+                eprintln!("cand {c:?} {s:.4} {state:?}");
+            }
             if s < chosen.0 {
                 chosen = (s, state);
             }
@@ -116,7 +118,10 @@ impl Registrar {
         let mut state = chosen.1;
         for level in (0..=l).rev() {
             let tol = if level == 0 { 1e-4 } else { 0.02 };
-            state = self.aligner(a, b, level, FULL_PIXELS).refine(state, self.options.iterations, tol, 2.0).unwrap_or(state);
+            state = self
+                .aligner(a, b, level, FULL_PIXELS)
+                .refine(state, self.options.iterations, tol, 2.0)
+                .unwrap_or(state);
             if level > 0 {
                 state.dx *= 2.0;
                 state.dy *= 2.0;
@@ -139,7 +144,8 @@ impl Registrar {
     pub fn refine(&self, a: &Prepared, b: &Prepared, initial: &Motion) -> Estimate {
         let s = initial.global();
         let state = State { dx: s.dx, dy: s.dy, ..Self::brightness(a, b) };
-        let state = self.aligner(a, b, 0, FULL_PIXELS).refine(state, self.options.iterations, 1e-4, 3.0).unwrap_or(state);
+        let state =
+            self.aligner(a, b, 0, FULL_PIXELS).refine(state, self.options.iterations, 1e-4, 3.0).unwrap_or(state);
         self.finish(a, b, state)
     }
 }

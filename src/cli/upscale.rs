@@ -1,0 +1,171 @@
+//! `subpel upscale`: enlarge a video.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::progress::{Progress, ProgressMode};
+use super::values::{self, InputOptions};
+use super::{Outcome, signals, text};
+use crate::error::Result;
+use crate::media::{EncoderSpec, Excerpt, OutputSpec, VideoReader};
+use crate::pipeline::{Control, EnlargeOptions, Job, MemoryPlan, Method, Preset, Scale, upscale_file};
+
+/// Enlarge a video and copy everything else in the container
+///
+/// IN is any file that FFmpeg reads, a numbered sequence such as frames/%04d.png, or - for y4m on standard input.
+/// OUT names the container by its extension; - is y4m on standard output. OUT appears when it is whole.
+#[derive(Args, Debug)]
+pub(super) struct Upscale {
+    /// Video to enlarge
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+
+    /// Video to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+
+    /// Factor for width and height, 1 to 8, fractions allowed [default: 2]
+    #[arg(short, long, value_name = "F", value_parser = values::factor, conflicts_with = "size")]
+    scale: Option<f64>,
+
+    /// Columns and rows instead of a factor
+    #[arg(long, value_name = "WxH", value_parser = values::size)]
+    size: Option<(usize, usize)>,
+
+    /// none, nearest, bilinear, bicubic, lanczos (from one frame), ibp (from several)
+    #[arg(short, long, value_name = "M", default_value_t = Method::Ibp)]
+    method: Method,
+
+    /// fast, balanced or best
+    #[arg(short, long, value_name = "P", default_value_t = Preset::Balanced)]
+    preset: Preset,
+
+    /// Frames used on each side, 0 to 30; 0 is single-frame [default: by preset and scale]
+    #[arg(long, value_name = "R")]
+    window: Option<usize>,
+
+    /// Blur of the camera, standard deviation in low-resolution pixels, 0.1 to 1
+    #[arg(long, value_name = "SIGMA")]
+    psf: Option<f64>,
+
+    /// Any FFmpeg encoder [default: libx264, for webm libvpx-vp9]
+    #[arg(short, long, value_name = "NAME", help_heading = "Output")]
+    codec: Option<String>,
+
+    /// Constant quality in the encoder's own scale
+    #[arg(long, value_name = "Q", help_heading = "Output")]
+    crf: Option<f32>,
+
+    /// Option of the encoder, may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::pair, help_heading = "Output")]
+    encoder_option: Vec<(String, String)>,
+
+    /// Pixel format [default: the input's, if the encoder takes it]
+    #[arg(long, value_name = "F", help_heading = "Output")]
+    pix_fmt: Option<String>,
+
+    /// Replace OUT if it exists
+    #[arg(long, help_heading = "Output")]
+    overwrite: bool,
+
+    /// Fail if anything beside the picture cannot be kept
+    #[arg(long, help_heading = "Output")]
+    strict: bool,
+
+    /// Start at this time after the first frame, seconds or H:M:S
+    #[arg(long, value_name = "T", value_parser = values::seconds, help_heading = "Input")]
+    start: Option<f64>,
+
+    /// Number of frames to enlarge
+    #[arg(long, value_name = "N", help_heading = "Input")]
+    frames: Option<u64>,
+
+    #[command(flatten)]
+    reading: InputOptions,
+
+    /// Threads; 0 is one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+
+    /// Most memory to hold, such as 512M or 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = values::bytes)]
+    max_memory: Option<u64>,
+
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// How to show progress
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = ProgressMode::Auto)]
+    progress: ProgressMode,
+}
+
+impl Upscale {
+    pub(super) fn run(self) -> Result<Outcome> {
+        let mode = self.progress;
+        let dry_run = self.dry_run;
+        let job = self.into_job();
+        if dry_run {
+            return describe(&job);
+        }
+        let control = Arc::new(Control::default());
+        signals::stop_on_signals(&control)?;
+        let progress = Progress::start(mode, &control);
+        let result = upscale_file(&job, &control);
+        drop(progress);
+        let summary = result?;
+        if mode != ProgressMode::None {
+            eprintln!("{}", text::summary(&summary));
+        }
+        if summary.source.interlaced {
+            text::print_warning(&format!(
+                "{}: the video is interlaced and was enlarged as it is: combed edges are enlarged too; de-interlace it first (for example with FFmpeg's bwdif)",
+                job.input.path.display()
+            ));
+        }
+        text::print_damage(&job.input.path, &summary.damage);
+        Ok(if summary.damage.count > 0 { Outcome::Damaged } else { Outcome::Done })
+    }
+
+    fn into_job(self) -> Job {
+        let scale = self.size.map(|(w, h)| Scale::Size(w, h)).or(self.scale.map(Scale::Factor));
+        Job {
+            input: self.reading.spec(&self.input),
+            output: OutputSpec {
+                path: self.output,
+                overwrite: self.overwrite,
+                strict: self.strict,
+                encoder: EncoderSpec {
+                    codec: self.codec,
+                    crf: self.crf,
+                    options: self.encoder_option,
+                    pixel_format: self.pix_fmt,
+                    threads: self.threads,
+                },
+            },
+            enlarge: EnlargeOptions {
+                scale,
+                method: self.method,
+                preset: self.preset,
+                window: self.window,
+                psf_sigma: self.psf,
+            },
+            excerpt: Excerpt { start: self.start, frames: self.frames },
+            threads: self.threads,
+            max_memory: self.max_memory,
+        }
+    }
+}
+
+/// `--dry-run`: reads the headers and the first frame only.
+fn describe(job: &Job) -> Result<Outcome> {
+    job.output.check((!job.input.is_pipe() && !job.input.is_sequence()).then_some(job.input.path.as_path()))?;
+    let reader = VideoReader::open(&job.input, job.threads, crate::kernels::CpuLevel::detect())?;
+    let plan = job.enlarge.resolve(&reader.info().layout)?;
+    eprintln!("{}: {}", job.input.path.display(), text::plan_line(&plan));
+    eprintln!("memory: {}", text::memory_line(&MemoryPlan::of(&plan)));
+    eprintln!("nothing was written to {}", job.output.path.display());
+    Ok(Outcome::Done)
+}
