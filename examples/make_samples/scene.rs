@@ -201,7 +201,7 @@ fn bus() -> Texture {
     text(&mut mover, (7.5, 7.6), 0.8, "LINE 42", [0.98, 0.95, 0.85]);
     mover.paint_in([0.0, 13.0, 48.0, 8.0], |x, y| {
         let wheel = (x - 10.0).hypot(y - 17.0).min((x - 37.0).hypot(y - 17.0));
-        (wheel < 3.6).then(|| if wheel < 1.5 { [0.7; 3] } else { [0.08; 3] })
+        (wheel < 3.6).then_some(if wheel < 1.5 { [0.7; 3] } else { [0.08; 3] })
     });
     mover
 }
