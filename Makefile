@@ -23,8 +23,8 @@ bench: setup
 	@cargo bench --locked
 
 doc: setup
-	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
-	@echo "target/doc/subpel/index.html"
+	@RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps
+	@echo "$${CARGO_TARGET_DIR:-target}/doc/subpel/index.html"
 
 lint: setup
 	@cargo fmt --check

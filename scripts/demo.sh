@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-subpel=target/release/subpel
+subpel=${CARGO_TARGET_DIR:-target}/release/subpel
 mkdir -p demo
 
 # Whether $1 is missing or older than any of the others.
