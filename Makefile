@@ -9,7 +9,7 @@ setup:
 	@scripts/setup.sh
 
 build: setup
-	@cargo build --release --locked --quiet
+	@cargo build --release --locked
 
 demo: build
 	@scripts/demo.sh
