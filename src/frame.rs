@@ -9,6 +9,8 @@
 //!
 //! What this file is not for: pixel formats of files (`media`), conversion between colour families (`color`).
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::color::ColorDescription;
 use ndarray::Array2;
 
@@ -159,6 +161,42 @@ pub struct Frame {
     pub carried: Vec<CarriedData>,
 }
 
+/// Planes that one stage is done with, for another one of the same sizes.
+///
+/// A 1080p frame is 12 MB of `f32`: fresh memory for each costs as many page faults as the arithmetic on it. Clones
+/// share the store; it keeps as many frames as it is told to, the rest is freed.
+#[derive(Debug, Clone)]
+pub struct PlanePool {
+    spare: Arc<Mutex<Vec<Vec<Plane>>>>,
+    most: usize,
+}
+
+impl PlanePool {
+    /// A store for at most `most` frames.
+    pub fn new(most: usize) -> Self {
+        Self { spare: Arc::default(), most }
+    }
+
+    /// Planes of `layout` with any content: used ones if there are, else new.
+    pub fn take(&self, layout: &PictureLayout) -> Vec<Plane> {
+        let sizes = (0..layout.plane_count()).map(|i| layout.plane_size(i));
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |planes: &Vec<Plane>| planes.iter().map(|p| p.dim()).eq(sizes.clone());
+        match spare.iter().position(fits) {
+            Some(at) => spare.swap_remove(at),
+            None => sizes.map(Array2::zeros).collect(),
+        }
+    }
+
+    /// Hands planes over for reuse.
+    pub fn give(&self, planes: Vec<Plane>) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < self.most {
+            spare.push(planes);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +230,18 @@ mod tests {
         assert_eq!((y.scale, y.origin), (2.0, 0.5), "centred");
         let (y, x) = small.plane_maps(0, &small.resized(16, 16));
         assert_eq!((x.origin, y.origin), (0.5, 0.5), "luma is centre aligned");
+    }
+
+    #[test]
+    fn a_pool_gives_back_planes_of_the_right_sizes_only() {
+        let pool = PlanePool::new(1);
+        let small = layout(7, 5, ChromaSite { x: 0.0, y: 0.5 });
+        let mut planes = pool.take(&small);
+        assert_eq!(planes[1].dim(), (3, 4), "new planes have the layout's sizes");
+        planes[0][[0, 0]] = 7.0;
+        pool.give(planes);
+        assert_eq!(pool.take(&small.resized(8, 8))[0].dim(), (8, 8), "another size is new");
+        assert_eq!(pool.take(&small)[0][[0, 0]], 7.0, "the same size is used again");
     }
 
     #[test]

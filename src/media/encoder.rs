@@ -241,14 +241,16 @@ fn prepare(picture: &Picture, native: &Native, layout: &PictureLayout) -> Result
 /// # Safety
 /// `frame` is valid.
 unsafe fn remove_side_data(frame: *mut ffi::AVFrame) -> c_int {
-    // SAFETY: by the caller's promise; removing an entry shrinks the list.
+    // SAFETY: by the caller's promise; removing a type shrinks the list.
     unsafe {
-        while (*frame).nb_side_data > 0 {
-            let before = (*frame).nb_side_data;
+        let mut left = (*frame).nb_side_data;
+        while left > 0 {
             ffi::av_frame_remove_side_data(frame, (*(*(*frame).side_data)).type_);
-            if (*frame).nb_side_data == before {
+            let now = (*frame).nb_side_data;
+            if now == left {
                 break;
             }
+            left = now;
         }
         (*frame).nb_side_data
     }

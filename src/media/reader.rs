@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::ptr;
 
 use ffmpeg_next::ffi;
-use ndarray::Array2;
 
 use super::clock::Clock;
 use super::ffi::{AGAIN, Codec, Dictionary, NO_TIME, Packet, Picture, check, error_text, rational, raw_enum, rescale};
@@ -19,7 +18,7 @@ use super::orientation::Orientation;
 use super::pixel::{Converter, Native, PixelFormat};
 use super::probe::{StreamKind, codec_name, stream_kind};
 use crate::error::{Error, Kind, Result};
-use crate::frame::{CarriedData, ColorFamily, Frame, PictureLayout};
+use crate::frame::{CarriedData, ColorFamily, Frame, PictureLayout, PlanePool};
 use crate::kernels::CpuLevel;
 
 /// What is known of the picture's stream before its first frame is used.
@@ -101,6 +100,7 @@ pub struct VideoReader {
     size_changes: u64,
     errors_at_start: u64,
     skip_before: Option<i64>,
+    pool: PlanePool,
 }
 
 impl VideoReader {
@@ -133,6 +133,7 @@ impl VideoReader {
             size_changes: 0,
             errors_at_start,
             skip_before: None,
+            pool: PlanePool::new(0),
         };
         reader.learn_from_first_picture(spec)?;
         Ok(reader)
@@ -141,6 +142,11 @@ impl VideoReader {
     /// What is known of the stream.
     pub fn info(&self) -> &VideoInfo {
         &self.info
+    }
+
+    /// Takes memory for frames from `pool`, to which their user gives it back.
+    pub fn use_pool(&mut self, pool: PlanePool) {
+        self.pool = pool;
     }
 
     /// Skips the frames before `seconds` after the first one; they are decoded only from the key frame before.
@@ -304,7 +310,7 @@ impl VideoReader {
     fn take_frame(&mut self, told: Option<i64>) -> Result<Frame> {
         let pts = self.clock.place(told);
         let layout = &self.info.layout;
-        let mut planes: Vec<_> = (0..layout.plane_count()).map(|i| Array2::zeros(layout.plane_size(i))).collect();
+        let mut planes = self.pool.take(layout);
         let raw = self.picture.as_ptr();
         // SAFETY: the picture was decoded; `as_first` gives one of the first picture's format and size.
         let (carried, duration) = unsafe {

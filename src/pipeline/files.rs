@@ -9,7 +9,7 @@ use super::registration::{FrameMotion, FrameRegistrar};
 use super::topology;
 use super::window::{FrameEnlarger, motion_of};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::frame::Frame;
+use crate::frame::{Frame, PlanePool};
 use crate::kernels::CpuLevel;
 use crate::media::{Damage, Excerpt, InputSpec, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
 
@@ -71,6 +71,9 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
+/// Frames whose memory waits for the next ones: no more than the channels and the window set free at once.
+const SPARE_FRAMES: usize = 6;
+
 #[derive(Debug, Default)]
 struct Tally {
     frames: u64,
@@ -99,8 +102,10 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         reader.start_at(seconds)?;
     }
     control.expect(job.excerpt.frames.unwrap_or(source.frames_estimated));
+    let planes = PlanePool::new(SPARE_FRAMES);
     let registrar = FrameRegistrar::new(&plan.from, plan.window > 0, cpu)?;
-    let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), cpu)?;
+    let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), planes.clone(), cpu)?;
+    reader.use_pool(planes.clone());
     let mut output = job.output.clone();
     output.encoder.threads = job.threads;
     let mut writer =
@@ -116,7 +121,9 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
             tally.share += enlarged.multi_frame_share;
             tally.noise += enlarged.noise;
             tally.scene_cuts.extend(enlarged.motion.scene_cut.then_some(enlarged.frame.index));
-            writer.write(&enlarged.frame)
+            writer.write(&enlarged.frame)?;
+            planes.give(enlarged.frame.planes);
+            Ok(())
         },
         capacities,
         &pool,

@@ -5,7 +5,7 @@ use super::options::{EnlargeOptions, EnlargePlan, Scale};
 use super::registration::{FrameMotion, FrameRegistrar};
 use super::window::FrameEnlarger;
 use crate::error::{Error, Kind, Result};
-use crate::frame::{Frame, PictureLayout};
+use crate::frame::{Frame, PictureLayout, PlanePool};
 use crate::kernels::CpuLevel;
 
 /// One enlarged frame and what is known of how it was made.
@@ -165,7 +165,7 @@ impl UpscalerBuilder {
     pub fn build(self) -> Result<Upscaler> {
         let plan = self.options.resolve(&self.layout)?;
         let registrar = FrameRegistrar::new(&plan.from, plan.window > 0, self.cpu)?;
-        let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), self.cpu)?;
+        let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), PlanePool::new(0), self.cpu)?;
         Ok(Upscaler { plan, registrar, enlarger })
     }
 }

@@ -13,7 +13,7 @@ use super::options::EnlargePlan;
 use super::registration::{FrameMotion, Registered};
 use super::upscaler::Enlarged;
 use crate::error::Result;
-use crate::frame::Frame;
+use crate::frame::{Frame, PictureLayout, PlanePool};
 use crate::fuse::{BackProjection, Neighbour, Options};
 use crate::kernels::CpuLevel;
 use crate::register::{Estimate, Motion, Registrar};
@@ -38,11 +38,18 @@ pub(super) struct FrameEnlarger {
     frames: VecDeque<Registered>,
     /// Position in `frames` of the next one to enlarge.
     next: usize,
+    to: PictureLayout,
+    pool: PlanePool,
 }
 
 impl FrameEnlarger {
     /// For `plan`, measuring with `registrar` where several frames are used.
-    pub(super) fn new(plan: &EnlargePlan, registrar: Option<Arc<Registrar>>, cpu: CpuLevel) -> Result<Self> {
+    pub(super) fn new(
+        plan: &EnlargePlan,
+        registrar: Option<Arc<Registrar>>,
+        pool: PlanePool,
+        cpu: CpuLevel,
+    ) -> Result<Self> {
         let engine = match plan.method {
             Method::None => Engine::Pass,
             Method::Interpolate(filter) => {
@@ -58,7 +65,7 @@ impl FrameEnlarger {
                 Engine::Fuse(Box::new(BackProjection::new(&plan.from, &plan.to, options, cpu)?))
             }
         };
-        Ok(Self { engine, registrar, radius: plan.window, frames: VecDeque::new(), next: 0 })
+        Ok(Self { engine, registrar, radius: plan.window, frames: VecDeque::new(), next: 0, to: plan.to.clone(), pool })
     }
 
     /// Takes the next frame; `ready` gets each frame that can now be enlarged, until it says stop with `false`.
@@ -77,7 +84,9 @@ impl FrameEnlarger {
             let enlarged = self.enlarge(self.next)?;
             self.next += 1;
             while self.next > self.radius {
-                self.frames.pop_front();
+                if let Some(old) = self.frames.pop_front() {
+                    self.pool.give(old.frame.planes);
+                }
                 self.next -= 1;
             }
             if !ready(enlarged) {
@@ -99,7 +108,7 @@ impl FrameEnlarger {
         let (planes, share, noise) = match &mut self.engine {
             Engine::Pass => (current.frame.planes.clone(), 0.0, 0.0),
             Engine::Interpolate(resampler) => {
-                let mut planes = resampler.allocate();
+                let mut planes = self.pool.take(&self.to);
                 resampler.resample(&current.frame.planes, &mut planes);
                 (planes, 0.0, 0.0)
             }
