@@ -6,6 +6,7 @@ mod motion;
 mod prepare;
 mod refine;
 mod spectrum;
+mod trust;
 
 pub use motion::{Estimate, Motion, Shift};
 pub use prepare::Prepared;
@@ -35,7 +36,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { reach: 0.6, smoothing: 1.0, iterations: 12 }
+        Self { reach: 0.6, smoothing: 0.8, iterations: 12 }
     }
 }
 
@@ -58,7 +59,7 @@ impl Registrar {
             search_level += 1;
         }
         let search = Search::new(height >> search_level, width >> search_level, options.reach);
-        Ok(Self { height, width, options, cpu, taps: gaussian(options.smoothing), search_level, search })
+        Ok(Self { height, width, options, cpu, taps: gaussian(std::env::var("SIG").ok().and_then(|s| s.parse().ok()).unwrap_or(options.smoothing)), search_level, search })
     }
 
     pub fn prepare(&self, luma: ArrayView2<'_, f32>) -> Result<Prepared> {
@@ -85,7 +86,7 @@ impl Registrar {
     fn aligner<'a>(&self, a: &'a Prepared, b: &'a Prepared, level: usize, pixels: usize) -> Aligner<'a> {
         let (reference, moving) = (&a.levels[level], &b.levels[level]);
         let row_step = (reference.rows * reference.columns).div_ceil(pixels);
-        Aligner { cpu: self.cpu, reference, moving, row_step }
+        Aligner { cpu: self.cpu, reference, moving, row_step, trust: None }
     }
 
     fn brightness(a: &Prepared, b: &Prepared) -> State {
@@ -113,16 +114,29 @@ impl Registrar {
                 chosen = (s, state);
             }
         }
-        let mut state = chosen.1;
+        self.finish(a, b, self.descend(a, b, chosen.1))
+    }
+
+    fn descend(&self, a: &Prepared, b: &Prepared, mut state: State) -> State {
+        let l = self.search_level;
+        let aligner = self.aligner(a, b, l, FULL_PIXELS);
+        let mut map = None;
+        if std::env::var("NOTRUST").is_err() {
+        map = aligner.trust(&state);
+        let aligner = Aligner { trust: map.as_ref().map(|m| (m, 0)), ..aligner };
+        state = aligner.refine(state, self.options.iterations, 0.005, 2.0).unwrap_or(state);
+        map = aligner.trust(&state);
+        }
         for level in (0..=l).rev() {
-            let tol = if level == 0 { 1e-4 } else { 0.02 };
-            state = self.aligner(a, b, level, FULL_PIXELS).refine(state, self.options.iterations, tol, 2.0).unwrap_or(state);
+            let tol = if level == 0 { 1e-4 } else { 0.01 };
+            let aligner = Aligner { trust: map.as_ref().map(|m| (m, l - level)), ..self.aligner(a, b, level, FULL_PIXELS) };
+            state = aligner.refine(state, self.options.iterations, tol, 2.0).unwrap_or(state);
             if level > 0 {
                 state.dx *= 2.0;
                 state.dy *= 2.0;
             }
         }
-        self.finish(a, b, state)
+        state
     }
 
     fn finish(&self, a: &Prepared, b: &Prepared, state: State) -> Estimate {
@@ -138,8 +152,10 @@ impl Registrar {
 
     pub fn refine(&self, a: &Prepared, b: &Prepared, initial: &Motion) -> Estimate {
         let s = initial.global();
-        let state = State { dx: s.dx, dy: s.dy, ..Self::brightness(a, b) };
-        let state = self.aligner(a, b, 0, FULL_PIXELS).refine(state, self.options.iterations, 1e-4, 3.0).unwrap_or(state);
-        self.finish(a, b, state)
+        let l = self.search_level;
+        let f = 1.0 / (1u64 << l) as f64;
+        let state = State { dx: s.dx * f, dy: s.dy * f, ..Self::brightness(a, b) };
+        let state = self.aligner(a, b, l, FULL_PIXELS).refine(state, 8, 0.01, 3.0).unwrap_or(state);
+        self.finish(a, b, self.descend(a, b, state))
     }
 }

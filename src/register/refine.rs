@@ -9,10 +9,11 @@ use rayon::prelude::*;
 
 use crate::kernels::CpuLevel;
 use crate::kernels::registration::{
-    Brightness, NORMAL_SUMS, NormalRow, NormalSums, accumulate_normal, correlate_row, weighted_rows,
+    Brightness, NORMAL_SUMS, NormalRow, NormalSums, accumulate_normal, correlate_row, energy_row, weighted_rows,
 };
 
 use super::prepare::{Level, sample_step};
+use super::trust::{BlockEnergy, Trust};
 
 /// Pixels left out at each border: interpolation and gradient reach that far, and smoothing has mirrored there.
 pub(super) const MARGIN: usize = 4;
@@ -83,6 +84,22 @@ pub(super) struct Aligner<'a> {
     pub(super) moving: &'a Level,
     /// Every how many rows are used.
     pub(super) row_step: usize,
+    /// Where the frames were found to move otherwise, if that is known already.
+    pub(super) trust: Option<(&'a Trust, usize)>,
+}
+
+/// Buffers for one row.
+struct RowBuffers {
+    column: Vec<f32>,
+    warped: Vec<f32>,
+    slope: Vec<f32>,
+    trust: Vec<f32>,
+}
+
+impl RowBuffers {
+    fn new(n: usize) -> Self {
+        Self { column: vec![0.0; n + 7], warped: vec![0.0; n + 2], slope: vec![0.0; n], trust: vec![1.0; n] }
+    }
 }
 
 impl Aligner<'_> {
@@ -161,12 +178,7 @@ impl Aligner<'_> {
 
     /// The normal equations over the whole overlap, weights vanishing at `cutoff`.
     fn normal_sums(&self, overlap: &Overlap, state: &State, cutoff: f64) -> [f64; NORMAL_SUMS] {
-        let light = Brightness {
-            gain: state.gain as f32,
-            level: state.level as f32,
-            center: state.center as f32,
-            inverse_cutoff: (1.0 / cutoff) as f32,
-        };
+        let light = brightness(state, cutoff);
         let rows: Vec<usize> = (overlap.y[0]..overlap.y[1]).step_by(self.row_step).collect();
         let bands: Vec<[f64; NORMAL_SUMS]> =
             rows.par_chunks(BAND).map(|rows| self.band_sums(overlap, rows, &light)).collect();
@@ -178,34 +190,67 @@ impl Aligner<'_> {
     }
 
     fn band_sums(&self, overlap: &Overlap, rows: &[usize], light: &Brightness) -> [f64; NORMAL_SUMS] {
+        let mut buffers = RowBuffers::new(overlap.x[1] - overlap.x[0]);
+        let mut total = [0.0; NORMAL_SUMS];
+        for &y in rows {
+            if let Some((trust, log2)) = self.trust {
+                trust.fill_row(&mut buffers.trust, overlap.x[0], y, log2);
+            }
+            let mut sums = NormalSums::new();
+            accumulate_normal(self.cpu, &mut sums, &self.warped_row(overlap, y, &mut buffers), light);
+            total.iter_mut().zip(sums.totals()).for_each(|(t, s)| *t += s);
+        }
+        total
+    }
+
+    /// Row `y` of the reference, and the moving frame brought onto it.
+    fn warped_row<'b>(&'b self, overlap: &Overlap, y: usize, buffers: &'b mut RowBuffers) -> NormalRow<'b> {
         let [left, right] = overlap.x;
-        let n = right - left;
-        let taps = &overlap.taps[1];
+        let (source, taps) = (self.source_rows(overlap, y), &overlap.taps[1]);
         // Half the difference between interpolation one row below and one row above.
         let slope_taps: [f32; 8] = std::array::from_fn(|k| {
             let (below, above) = (if k >= 2 { taps[k - 2] } else { 0.0 }, if k < 6 { taps[k] } else { 0.0 });
             0.5 * (below - above)
         });
-        let (mut column, mut warped, mut slope) = (vec![0.0; n + 7], vec![0.0; n + 2], vec![0.0; n]);
-        let mut total = [0.0; NORMAL_SUMS];
-        for &y in rows {
-            let source = self.source_rows(overlap, y);
-            weighted_rows(self.cpu, &mut column, &source[1..7], taps);
-            correlate_row(self.cpu, &mut warped, &column, &overlap.taps[0]);
-            weighted_rows(self.cpu, &mut column, &source, &slope_taps);
-            correlate_row(self.cpu, &mut slope, &column[1..], &overlap.taps[0]);
-            let mut sums = NormalSums::new();
-            let row = NormalRow {
-                above: &self.reference.row(y - 1)[left..right],
-                reference: &self.reference.row(y)[left - 1..right + 1],
-                below: &self.reference.row(y + 1)[left..right],
-                warped: &warped,
-                slope: &slope,
-            };
-            accumulate_normal(self.cpu, &mut sums, &row, light);
-            total.iter_mut().zip(sums.totals()).for_each(|(t, s)| *t += s);
+        weighted_rows(self.cpu, &mut buffers.column, &source[1..7], taps);
+        correlate_row(self.cpu, &mut buffers.warped, &buffers.column, &overlap.taps[0]);
+        weighted_rows(self.cpu, &mut buffers.column, &source, &slope_taps);
+        correlate_row(self.cpu, &mut buffers.slope, &buffers.column[1..], &overlap.taps[0]);
+        NormalRow {
+            above: &self.reference.row(y - 1)[left..right],
+            reference: &self.reference.row(y)[left - 1..right + 1],
+            below: &self.reference.row(y + 1)[left..right],
+            warped: &buffers.warped,
+            slope: &buffers.slope,
+            trust: &buffers.trust,
         }
-        total
+    }
+
+    /// Where the frames agree under `state`; `None` where they do not overlap.
+    pub(super) fn trust(&self, state: &State) -> Option<Trust> {
+        let overlap = self.overlap(state)?;
+        let n = overlap.x[1] - overlap.x[0];
+        let (mut squares, mut lengths, mut buffers) = (vec![0.0; n], vec![0.0; n], RowBuffers::new(n));
+        let mut energy = BlockEnergy::new(self.reference.rows, self.reference.columns);
+        let light = brightness(state, 1.0);
+        for y in overlap.y[0]..overlap.y[1] {
+            let row = self.warped_row(&overlap, y, &mut buffers);
+            energy_row(self.cpu, &mut squares, &mut lengths, &row, &light);
+            energy.add_row(&squares, &lengths, overlap.x[0], y);
+        }
+        let mut residuals = self.sample(&overlap, SAMPLES).residuals(state);
+        residuals.iter_mut().for_each(|r| *r = r.abs());
+        let scale = f64::from(median(&mut residuals)).max(SMALLEST_SCALE);
+        Some(energy.trust(1.4826 * scale))
+    }
+}
+
+fn brightness(state: &State, cutoff: f64) -> Brightness {
+    Brightness {
+        gain: state.gain as f32,
+        level: state.level as f32,
+        center: state.center as f32,
+        inverse_cutoff: (1.0 / cutoff) as f32,
     }
 }
 
