@@ -158,8 +158,18 @@ mod tests {
         let (mut r, mut g, mut b) = (arr2(&[[255.0, 0.0]]), arr2(&[[255.0, 0.0]]), arr2(&[[255.0, 255.0]]));
         let full = Coding { full: true, depth: 8 };
         rgb_to_ycbcr([&mut r, &mut g, &mut b], [0.299, 0.587, 0.114], full, Coding { full: false, depth: 8 });
-        assert!((r[[0, 0]] - 235.0).abs() < 1e-3 && (g[[0, 0]] - 128.0).abs() < 1e-3, "white is {} {}", r[[0, 0]], g[[0, 0]]);
-        assert!((r[[0, 1]] - 40.966).abs() < 1e-2 && (g[[0, 1]] - 240.0).abs() < 1e-3, "blue is {} {}", r[[0, 1]], g[[0, 1]]);
+        assert!(
+            (r[[0, 0]] - 235.0).abs() < 1e-3 && (g[[0, 0]] - 128.0).abs() < 1e-3,
+            "white is {} {}",
+            r[[0, 0]],
+            g[[0, 0]]
+        );
+        assert!(
+            (r[[0, 1]] - 40.966).abs() < 1e-2 && (g[[0, 1]] - 240.0).abs() < 1e-3,
+            "blue is {} {}",
+            r[[0, 1]],
+            g[[0, 1]]
+        );
     }
 
     #[test]

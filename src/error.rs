@@ -197,7 +197,11 @@ mod tests {
             .at(Stage::Encode, Some(7))
             .at(Stage::Decode, None)
             .file(Path::new("a.mkv"));
-        assert_eq!(error.to_string(), "a.mkv: encode failed at frame 7: could not write 512 bytes", "the first place wins");
+        assert_eq!(
+            error.to_string(),
+            "a.mkv: encode failed at frame 7: could not write 512 bytes",
+            "the first place wins"
+        );
         assert_eq!(error.source().expect("cause").to_string(), "device lost", "cause");
     }
 }

@@ -23,7 +23,8 @@ impl Taps {
         assert!(input > 0, "an axis has at least one sample");
         let rows: Vec<(usize, Vec<f64>)> = positions.iter().map(|&p| window(input, p, support, &kernel)).collect();
         let count = rows.iter().map(|(_, w)| w.len()).max().unwrap_or(1);
-        let mut taps = Self { input, count, start: Vec::with_capacity(rows.len()), weights: vec![0.0; count * rows.len()] };
+        let mut taps =
+            Self { input, count, start: Vec::with_capacity(rows.len()), weights: vec![0.0; count * rows.len()] };
         for (o, (first, row)) in rows.iter().enumerate() {
             // All windows have the same length; one that would pass the end starts earlier, behind zero weights.
             let start = (*first).min(input - count);

@@ -25,6 +25,8 @@ const SAMPLES: usize = 8192;
 const TUKEY: f64 = 4.685 * 1.4826;
 /// Smallest scale of residuals, grey levels: rounding to 8 bits, after smoothing.
 const SMALLEST_SCALE: f64 = 0.1;
+/// Gains that are a change of light.
+const GAINS: std::ops::Range<f64> = 0.1..10.0;
 /// Damping of the shift, squared grey levels per pixel: keeps it still along edges that do not tell it.
 const DAMPING: f64 = 1e-3;
 
@@ -36,6 +38,14 @@ pub(super) struct State {
     pub(super) gain: f64,
     pub(super) level: f64,
     pub(super) center: f64,
+}
+
+impl State {
+    /// The same in pixels of a level `2^log2` times smaller.
+    pub(super) fn at_level(self, log2: usize) -> Self {
+        let factor = 0.5f64.powi(log2 as i32);
+        Self { dx: self.dx * factor, dy: self.dy * factor, ..self }
+    }
 }
 
 /// The part of the reference that the moving frame shows too, and where each pixel of it lies there.
@@ -105,7 +115,8 @@ impl RowBuffers {
 impl Aligner<'_> {
     /// Refines `state` by at most `iterations` steps, until a step is shorter than `tolerance` pixels.
     ///
-    /// Gives `None` where the frames do not overlap or the shift runs off by more than `leash` pixels.
+    /// Gives `None` where the frames do not overlap, the shift runs off by more than `leash` pixels, or the gain leaves
+    /// [`GAINS`]: then the moving frame was explained by a constant.
     pub(super) fn refine(&self, start: State, iterations: usize, tolerance: f64, leash: f64) -> Option<State> {
         let mut state = start;
         for iteration in 0..iterations {
@@ -124,7 +135,7 @@ impl Aligner<'_> {
             state.dy += step[1] * shorten;
             state.gain -= step[2];
             state.level -= step[3];
-            if (state.dx - start.dx).hypot(state.dy - start.dy) > leash {
+            if (state.dx - start.dx).hypot(state.dy - start.dy) > leash || !GAINS.contains(&state.gain) {
                 return None;
             }
             if length < tolerance {
@@ -134,7 +145,7 @@ impl Aligner<'_> {
         Some(state)
     }
 
-    /// Pairs of corresponding pixels under `state`, about `count` of them; empty where the frames do not overlap.
+    /// Pairs of corresponding pixels under `state`, about `count` of them; none where the frames do not overlap.
     pub(super) fn pairs(&self, state: &State, count: usize) -> Sample {
         self.overlap(state).map_or_else(Sample::default, |overlap| self.sample(&overlap, count))
     }

@@ -57,7 +57,8 @@ impl BlockEnergy {
             ((RATIO[1] - ratio) / (RATIO[1] - RATIO[0])).clamp(0.0, 1.0)
         };
         let at = |i: usize| self.around(i / self.columns, i % self.columns);
-        let mut weights: Vec<f32> = (0..self.sums.len()).map(|i| weight(at(i)).min(weight(self.sums[i])) as f32).collect();
+        let mut weights: Vec<f32> =
+            (0..self.sums.len()).map(|i| weight(at(i)).min(weight(self.sums[i])) as f32).collect();
         let textured = |weights: &[f32]| self.sums.iter().zip(weights).map(|(s, w)| s[1] * f64::from(*w)).sum::<f64>();
         if textured(&weights) < LEAST_SHARE * textured(&vec![1.0; weights.len()]) {
             weights.fill(1.0);
