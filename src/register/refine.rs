@@ -282,10 +282,9 @@ fn solve(s: &[f64; NORMAL_SUMS]) -> Option<[f64; 4]> {
         }
         m[p].iter_mut().for_each(|v| *v /= pivot);
         let row = m[p];
-        for (q, other) in m.iter_mut().enumerate().filter(|(q, _)| *q != p) {
-            let factor = other[p];
-            debug_assert_ne!(q, p, "only other rows");
-            other.iter_mut().zip(row).for_each(|(v, r)| *v -= factor * r);
+        for other in (0..4).filter(|&q| q != p) {
+            let factor = m[other][p];
+            m[other].iter_mut().zip(row).for_each(|(v, r)| *v -= factor * r);
         }
     }
     Some(m.map(|row| row[4]))
