@@ -61,13 +61,12 @@ pub(crate) struct NormalRow<'a> {
 
 type Lane = [f32; LANES];
 
-/// Sixteen pixels of a row from `start`; what lies behind its end is 0.
+/// The sixteen pixels of a row from `start`.
 #[inline(always)]
 fn lane(row: &[f32], start: usize) -> Lane {
-    match row[start..].first_chunk::<LANES>() {
-        Some(lane) => *lane,
-        None => std::array::from_fn(|i| row.get(start + i).copied().unwrap_or(0.0)),
-    }
+    let mut lane = [0.0; LANES];
+    lane.copy_from_slice(&row[start..start + LANES]);
+    lane
 }
 
 #[inline(always)]
@@ -79,7 +78,33 @@ fn add(sum: &mut Lane, a: &Lane, b: &Lane) {
 
 #[inline(always)]
 fn product(a: &Lane, b: &Lane) -> Lane {
-    std::array::from_fn(|i| a[i] * b[i])
+    let mut out = [0.0; LANES];
+    for i in 0..LANES {
+        out[i] = a[i] * b[i];
+    }
+    out
+}
+
+/// The last pixels of a row, from `start`, followed by zeros so that they fill whole lanes.
+struct Tail([[f32; LANES + 2]; 6]);
+
+impl Tail {
+    #[inline(always)]
+    fn new(row: &NormalRow<'_>, start: usize) -> Self {
+        let mut tail = [[0.0; LANES + 2]; 6];
+        let rows = [row.above, row.reference, row.below, row.warped, row.slope, row.trust];
+        for (out, row) in tail.iter_mut().zip(rows) {
+            let rest = &row[start..];
+            out[..rest.len()].copy_from_slice(rest);
+        }
+        Self(tail)
+    }
+
+    #[inline(always)]
+    fn row(&self) -> NormalRow<'_> {
+        let [above, reference, below, warped, slope, trust] = &self.0;
+        NormalRow { above, reference, below, warped, slope, trust }
+    }
 }
 
 /// Residual, gradient along x and y (means of both frames) and centred reference value of sixteen pixels.
@@ -89,25 +114,26 @@ fn linearized(row: &NormalRow<'_>, s: usize, light: &Brightness) -> [Lane; 4] {
     let (above, below) = (lane(row.above, s), lane(row.below, s));
     let (moved_left, moved, moved_right) = (lane(row.warped, s), lane(row.warped, s + 1), lane(row.warped, s + 2));
     let (slope, gain) = (lane(row.slope, s), 0.25 * light.gain);
-    let value: Lane = std::array::from_fn(|i| mid[i] - light.center);
-    [
-        std::array::from_fn(|i| moved[i] - light.gain * value[i] - light.level),
-        std::array::from_fn(|i| gain * (right[i] - left[i]) + 0.25 * (moved_right[i] - moved_left[i])),
-        std::array::from_fn(|i| gain * (below[i] - above[i]) + 0.5 * slope[i]),
-        value,
-    ]
+    let [mut residual, mut gx, mut gy, mut value] = [[0.0; LANES]; 4];
+    for i in 0..LANES {
+        value[i] = mid[i] - light.center;
+        residual[i] = moved[i] - light.gain * value[i] - light.level;
+        gx[i] = gain * (right[i] - left[i]) + 0.25 * (moved_right[i] - moved_left[i]);
+        gy[i] = gain * (below[i] - above[i]) + 0.5 * slope[i];
+    }
+    [residual, gx, gy, value]
 }
 
 /// Adds sixteen pixels to the normal equations.
 #[inline(always)]
 fn accumulate_lane(sums: &mut [Lane; NORMAL_SUMS], row: &NormalRow<'_>, s: usize, light: &Brightness) {
     let [residual, gx, gy, value] = linearized(row, s, light);
-    let trust = lane(row.trust, s);
-    let weight: Lane = std::array::from_fn(|i| {
+    let mut weight = lane(row.trust, s);
+    for i in 0..LANES {
         let u = residual[i] * light.inverse_cutoff;
         let inside = (1.0 - u * u).max(0.0);
-        trust[i] * (inside * inside)
-    });
+        weight[i] *= inside * inside;
+    }
     let (wx, wy, wa) = (product(&weight, &gx), product(&weight, &gy), product(&weight, &value));
     let one = [1.0; LANES];
     add(&mut sums[0], &wx, &gx);
@@ -194,9 +220,13 @@ levels! {
     pub(crate) fn accumulate_normal(sums: &mut NormalSums, row: &NormalRow<'_>, light: &Brightness) {
         row.check();
         let mut lanes = sums.lanes;
-        for s in (0..row.slope.len()).step_by(LANES) {
-            // Pixels behind the end have no trust and add nothing.
+        let body = row.slope.len() - row.slope.len() % LANES;
+        for s in (0..body).step_by(LANES) {
             accumulate_lane(&mut lanes, row, s, light);
+        }
+        if body < row.slope.len() {
+            // Pixels behind the end have no trust and add nothing.
+            accumulate_lane(&mut lanes, &Tail::new(row, body).row(), 0, light);
         }
         sums.lanes = lanes;
     }
@@ -208,13 +238,17 @@ levels! {
     pub(crate) fn energy_row(residual: &mut [f32], gradient: &mut [f32], row: &NormalRow<'_>, light: &Brightness) {
         row.check();
         let n = row.slope.len();
+        let body = n - n % LANES;
+        let tail = Tail::new(row, body);
         for s in (0..n).step_by(LANES) {
-            let [r, gx, gy, _] = linearized(row, s, light);
+            let [r, gx, gy, _] =
+                if s < body { linearized(row, s, light) } else { linearized(&tail.row(), 0, light) };
             let count = LANES.min(n - s);
-            let squares: Lane = std::array::from_fn(|i| r[i] * r[i]);
-            let lengths: Lane = std::array::from_fn(|i| gx[i] * gx[i] + gy[i] * gy[i]);
-            residual[s..s + count].copy_from_slice(&squares[..count]);
-            gradient[s..s + count].copy_from_slice(&lengths[..count]);
+            let (xx, yy) = (product(&gx, &gx), product(&gy, &gy));
+            for i in 0..count {
+                residual[s + i] = r[i] * r[i];
+                gradient[s + i] = xx[i] + yy[i];
+            }
         }
     }
 }
