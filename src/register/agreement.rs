@@ -7,6 +7,9 @@ use super::refine::{Sample, State, median};
 const SAMPLES: usize = 4096;
 /// Share of the frame that must remain visible in both.
 const LEAST_OVERLAP: f64 = 0.15;
+/// Score of pixels that only one frame shows: more than agreement, less than contradiction, so that a shift which
+/// leaves only a flat corner in common does not win.
+const UNSEEN: f64 = 0.6;
 /// Smallest scale of the score, grey levels.
 const SMALLEST_SCALE: f32 = 0.5;
 /// The scale of the score in median residuals of the best candidate.
@@ -15,6 +18,8 @@ const SCALE: f32 = 2.5;
 /// A shift by whole pixels with the residuals it leaves.
 struct Trial {
     shift: [i64; 2],
+    /// Share of the frame that both show.
+    overlap: f64,
     residuals: Vec<f32>,
 }
 
@@ -35,8 +40,8 @@ pub(super) fn best_candidates(
         typical = typical.min(median(&mut magnitudes));
     }
     let scale = SCALE * typical.max(SMALLEST_SCALE);
-    let mut scored: Vec<(f64, [i64; 2])> =
-        trials.iter().map(|t| (geman_mcclure(&t.residuals, scale), t.shift)).collect();
+    let total = |t: &Trial| with_unseen(geman_mcclure(&t.residuals, scale), t.overlap);
+    let mut scored: Vec<(f64, [i64; 2])> = trials.iter().map(|t| (total(t), t.shift)).collect();
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut best: Vec<[i64; 2]> = Vec::with_capacity(count);
     for (_, shift) in scored {
@@ -55,8 +60,9 @@ fn trial(reference: &Level, moving: &Level, shift: [i64; 2], state: &State) -> O
         (end > first).then_some([first as usize, end as usize])
     };
     let ([top, bottom], [left, right]) = (axis(reference.rows, shift[0])?, axis(reference.columns, shift[1])?);
-    let (pixels, all) = ((bottom - top) * (right - left), reference.rows * reference.columns);
-    if (pixels as f64) < LEAST_OVERLAP * all as f64 {
+    let pixels = (bottom - top) * (right - left);
+    let overlap = pixels as f64 / (reference.rows * reference.columns) as f64;
+    if overlap < LEAST_OVERLAP {
         return None;
     }
     let step = sample_step(pixels, SAMPLES);
@@ -67,7 +73,7 @@ fn trial(reference: &Level, moving: &Level, shift: [i64; 2], state: &State) -> O
         sample.reference.extend(columns.clone().filter_map(|x| a.get(x)));
         sample.moving.extend(columns.filter_map(|x| b.get((x as i64 + shift[1]) as usize)));
     }
-    Some(Trial { shift, residuals: sample.residuals(state) })
+    Some(Trial { shift, overlap, residuals: sample.residuals(state) })
 }
 
 /// Takes the median off.
@@ -76,11 +82,17 @@ fn center(residuals: &mut [f32]) {
     residuals.iter_mut().for_each(|r| *r -= middle);
 }
 
-/// Robust score of a refined candidate, 0 (equal) to 1.
-pub(super) fn score(sample: &Sample, state: &State, scale: f32) -> f64 {
+/// Robust score of a refined candidate, 0 (equal) to 1, of corresponding pixels `sample` of frames as large as `frame`.
+pub(super) fn score(sample: &Sample, state: &State, frame: &Level, scale: f32) -> f64 {
     let mut residuals = sample.residuals(state);
     center(&mut residuals);
-    geman_mcclure(&residuals, scale)
+    let share = |n: usize, d: f64| (1.0 - d.abs() / n as f64).max(0.0);
+    with_unseen(geman_mcclure(&residuals, scale), share(frame.columns, state.dx) * share(frame.rows, state.dy))
+}
+
+/// The score of the whole frame, of which a share `overlap` has score `seen`.
+fn with_unseen(seen: f64, overlap: f64) -> f64 {
+    overlap * seen + (1.0 - overlap) * UNSEEN
 }
 
 /// Mean of `r^2 / (r^2 + scale^2)` (Geman and McClure 1987); 1 if there is nothing to compare.

@@ -1,11 +1,30 @@
 //! Registration: how one frame has moved against another, to a hundredth of a pixel.
+//!
+//! [`Registrar::prepare`] computes once for each frame what all its pairs need; [`Registrar::estimate`] then finds
+//! the motion of a pair from nothing, in three steps, each in the file of that name:
+//!
+//! 1. `correlate`: candidate shifts, from low-passed phase correlation of the whole frame and of nine tiles;
+//! 2. `agreement`: the candidates that fit the pixels best, by a robust score on their overlap;
+//! 3. `refine`: robust Gauss-Newton steps on shift, gain and offset, from a reduced copy up to full size, with blocks
+//!    that move otherwise left out (`trust`).
+//!
+//! [`Registrar::refine`] is the third step alone. `scene` says how far to trust the result and whether there was a
+//! scene cut. Equations, sources and measurements are in docs/registration.md.
+//!
+//! Results depend on the two frames only: all sums have a fixed order, threads share only independent outputs, and
+//! every CPU level gives the same bits. What this module is not for: deciding what to do about bad motion (`fuse`).
 
 mod agreement;
 mod correlate;
 mod motion;
 mod prepare;
 mod refine;
+mod scene;
 mod spectrum;
+mod trust;
+
+#[cfg(test)]
+mod tests;
 
 pub use motion::{Estimate, Motion, Shift};
 pub use prepare::Prepared;
@@ -15,30 +34,71 @@ use ndarray::ArrayView2;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::kernels::CpuLevel;
 
-use agreement::{best_candidates, chance_corrected, score};
+use agreement::{best_candidates, score};
 use correlate::Search;
 use prepare::{Level, gaussian};
 use refine::{Aligner, State};
+use scene::{Likeness, detail};
 
+/// The search runs on the first level of the pyramid with no more pixels than this.
 const SEARCH_PIXELS: usize = 160_000;
-const FULL_PIXELS: usize = 1 << 19;
+/// Pixels used by one refinement step; of larger levels only every second, third, ... row is.
+const STEP_PIXELS: usize = 1 << 19;
+/// Pixels used by one refinement step of a candidate.
+const TRIAL_PIXELS: usize = 40_000;
+/// Pixels compared to choose between refined candidates.
+const TRIAL_SAMPLES: usize = 8192;
+/// Candidates that are refined before one is chosen.
+const TRIALS: usize = 3;
+/// Frames with a shorter side are not searched, and levels of the pyramid are not made shorter.
 const SMALLEST_SIDE: usize = 16;
-const CONFIDENCE_SAMPLES: usize = 16_384;
+/// Below this confidence a measured shift means nothing and the motion assumed before is kept.
+const LEAST_CONFIDENCE: f64 = 0.1;
+/// Steps after which refinement on a reduced copy stops, in its pixels; at full size it is [`TOLERANCE`].
+const COARSE_TOLERANCE: f64 = 0.01;
+/// Steps after which refinement stops, pixels.
+const TOLERANCE: f64 = 1e-4;
+/// How far refinement may go from its start, pixels of its level.
+const LEASH: f64 = 3.0;
 
-/// Options
+/// How to register. The defaults are what was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
+    /// Longest shift searched, as a share of the frame's side; above 0, at most 0.8. Default 0.6.
     pub reach: f64,
+    /// Standard deviation of the Gaussian that both frames are smoothed with, pixels; 0.5 to 2. Default 0.8.
+    ///
+    /// Less is more accurate in noise, more is so under aliasing.
     pub smoothing: f64,
+    /// Most Gauss-Newton steps at each size; 1 to 100. Default 12.
     pub iterations: usize,
+    /// Confidence below which frames that also look different are taken for different scenes; 0 (never) to 1.
+    /// Default 0.25.
+    pub cut_threshold: f64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { reach: 0.6, smoothing: 1.0, iterations: 12 }
+        Self { reach: 0.6, smoothing: 0.8, iterations: 12, cut_threshold: 0.25 }
     }
 }
 
+impl Options {
+    /// # Errors
+    /// [`Kind::Usage`] with the value and its domain.
+    fn validate(&self) -> Result<()> {
+        let check = |name: &str, value: f64, fits: bool, domain: &str| {
+            let message = || format!("registration: {name} is {value}, allowed is {domain}");
+            if fits { Ok(()) } else { Err(Error::new(Kind::Usage, message())) }
+        };
+        check("reach", self.reach, self.reach > 0.0 && self.reach <= 0.8, "above 0, at most 0.8")?;
+        check("smoothing", self.smoothing, (0.5..=2.0).contains(&self.smoothing), "0.5 to 2 pixels")?;
+        check("iterations", self.iterations as f64, (1..=100).contains(&self.iterations), "1 to 100")?;
+        check("cut_threshold", self.cut_threshold, (0.0..=1.0).contains(&self.cut_threshold), "0 to 1")
+    }
+}
+
+/// Registers frames of one size.
 pub struct Registrar {
     height: usize,
     width: usize,
@@ -46,106 +106,193 @@ pub struct Registrar {
     cpu: CpuLevel,
     taps: Vec<f32>,
     search_level: usize,
-    search: Search,
+    /// None for frames too small to be searched.
+    search: Option<Search>,
+}
+
+impl std::fmt::Debug for Registrar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let size = (self.height, self.width);
+        f.debug_struct("Registrar").field("size", &size).field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Registrar {
+    /// For frames of `height x width` pixels. Plans the transforms; keep it for all frames of a stream.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if an option is outside its domain or a side is 0.
     pub fn new(height: usize, width: usize, options: Options, cpu: CpuLevel) -> Result<Self> {
-        let mut search_level = 0;
-        while (height >> search_level) * (width >> search_level) > SEARCH_PIXELS
-            && (height.min(width) >> (search_level + 1)) >= SMALLEST_SIDE
-        {
-            search_level += 1;
+        options.validate()?;
+        if height == 0 || width == 0 {
+            return Err(Error::new(Kind::Usage, format!("registration: frames of {width}x{height} have no pixels")));
         }
-        let search = Search::new(height >> search_level, width >> search_level, options.reach);
-        Ok(Self { height, width, options, cpu, taps: gaussian(options.smoothing), search_level, search })
+        let shorter = height.min(width);
+        let mut level = 0;
+        while (height >> level) * (width >> level) > SEARCH_PIXELS && shorter >> (level + 1) >= SMALLEST_SIDE {
+            level += 1;
+        }
+        let search = || Search::new(height >> level, width >> level, options.reach);
+        Ok(Self {
+            height,
+            width,
+            options,
+            cpu,
+            taps: gaussian(options.smoothing),
+            search_level: level,
+            search: (shorter >= SMALLEST_SIDE).then(search),
+        })
     }
 
+    /// Computes what registration needs of one frame; `luma` is `height x width` on the 8-bit scale.
+    ///
+    /// # Errors
+    /// [`Kind::Bug`] with both sizes if the size differs, [`Kind::Input`] with the first bad pixel if one is not
+    /// finite.
     pub fn prepare(&self, luma: ArrayView2<'_, f32>) -> Result<Prepared> {
-        if luma.dim() != (self.height, self.width) {
-            return Err(Error::new(Kind::Bug, "size").at(Stage::Register, None));
-        }
-        let mut raw = Level { rows: self.height, columns: self.width, pixels: luma.iter().copied().collect() };
-        let mut levels = Vec::new();
-        let mut spectra = Vec::new();
+        self.check(luma)?;
+        let pixels = luma.as_slice().map_or_else(|| luma.iter().copied().collect(), <[f32]>::to_vec);
+        let mut raw = Level { rows: self.height, columns: self.width, pixels };
+        let (mut levels, mut spectra) = (Vec::new(), Vec::new());
         loop {
             levels.push(raw.smoothed(&self.taps, self.cpu));
-            if levels.len() == self.search_level + 1 {
-                spectra = self.search.spectra(&raw);
+            if let Some(search) = self.search.as_ref().filter(|_| levels.len() == self.search_level + 1) {
+                spectra = search.spectra(&raw);
             }
             if raw.rows.min(raw.columns) / 2 < SMALLEST_SIDE {
                 break;
             }
             raw = raw.halved(self.cpu);
         }
-        let values = levels[self.search_level].sorted_sample(16384);
-        Ok(Prepared { levels, spectra, values })
+        let likeness_level = self.search_level.max(1).min(levels.len() - 1);
+        let detail = detail(&levels[likeness_level], self.cpu);
+        Ok(Prepared::new(levels, spectra, self.search_level, detail, likeness_level))
     }
 
-    fn aligner<'a>(&self, a: &'a Prepared, b: &'a Prepared, level: usize, pixels: usize) -> Aligner<'a> {
-        let (reference, moving) = (&a.levels[level], &b.levels[level]);
-        let row_step = (reference.rows * reference.columns).div_ceil(pixels);
-        Aligner { cpu: self.cpu, reference, moving, row_step }
-    }
-
-    fn brightness(a: &Prepared, b: &Prepared) -> State {
-        let spread = |p: &Prepared| p.quantile(0.8) - p.quantile(0.2);
-        let gain = if spread(a) > 1.0 { (spread(b) / spread(a)).clamp(0.5, 2.0) } else { 1.0 };
-        State { dx: 0.0, dy: 0.0, gain, level: b.quantile(0.5), center: a.quantile(0.5) }
-    }
-
-    pub fn estimate(&self, a: &Prepared, b: &Prepared) -> Estimate {
-        if a.levels[0] == b.levels[0] {
-            return Estimate::still(1.0);
+    fn check(&self, luma: ArrayView2<'_, f32>) -> Result<()> {
+        let (height, width) = luma.dim();
+        if (height, width) != (self.height, self.width) {
+            let wanted = format!("frames of {}x{}", self.width, self.height);
+            let message = format!("a frame of {width}x{height} was given to a registrar for {wanted}");
+            return Err(Error::new(Kind::Bug, message).at(Stage::Register, None));
         }
-        let start = Self::brightness(a, b);
-        let candidates = self.search.candidates(&a.spectra, &b.spectra);
-        let l = self.search_level;
-        let (best, scale) = best_candidates(&a.levels[l], &b.levels[l], &candidates, &start, 3);
-        let aligner = self.aligner(a, b, l, 40_000);
+        match luma.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            None => Ok(()),
+            Some(((y, x), value)) => {
+                let message = format!("luma at column {x}, row {y} is {value}, not a finite number");
+                Err(Error::new(Kind::Input, message).at(Stage::Register, None))
+            }
+        }
+    }
+
+    /// Finds the motion from `reference` to `moving`, searching shifts up to [`Options::reach`].
+    ///
+    /// Frames with equal pixels give exactly no motion and confidence 1. Where nothing can be measured (frames without
+    /// texture, unrelated frames, sides below 16 pixels) the motion is none and the confidence below 0.1.
+    ///
+    /// # Panics
+    /// If a frame was prepared for another size.
+    pub fn estimate(&self, reference: &Prepared, moving: &Prepared) -> Estimate {
+        let Some(search) = self.search.as_ref().filter(|_| !self.equal(reference, moving)) else {
+            return self.unsearched(reference, moving, &Motion::still());
+        };
+        let start = brightness(reference, moving);
+        let level = self.search_level;
+        let candidates = search.candidates(&reference.spectra, &moving.spectra);
+        let pair = (&reference.levels[level], &moving.levels[level]);
+        let (best, scale) = best_candidates(pair.0, pair.1, &candidates, &start, TRIALS);
+        let aligner = self.aligner(reference, moving, level, TRIAL_PIXELS);
         let mut chosen = (f64::INFINITY, start);
-        for c in &best {
-            let state = State { dx: c[1] as f64, dy: c[0] as f64, ..start };
-            let state = aligner.refine(state, 8, 0.01, 3.0).unwrap_or(state);
-            let s = score(&aligner.pairs(&state, 8192), &state, scale);
-            if std::env::var("DBG").is_ok() {
-                eprintln!("cand {c:?} {s:.4} {state:?}");
-            }
-            if s < chosen.0 {
-                chosen = (s, state);
+        for shift in best {
+            let state = State { dx: shift[1] as f64, dy: shift[0] as f64, ..start };
+            let state = aligner.refine(state, self.options.iterations, COARSE_TOLERANCE, LEASH).unwrap_or(state);
+            let found = score(&aligner.pairs(&state, TRIAL_SAMPLES), &state, pair.0, scale);
+            if found < chosen.0 {
+                chosen = (found, state);
             }
         }
-        let mut state = chosen.1;
-        for level in (0..=l).rev() {
-            let tol = if level == 0 { 1e-4 } else { 0.02 };
-            state = self
-                .aligner(a, b, level, FULL_PIXELS)
-                .refine(state, self.options.iterations, tol, 2.0)
-                .unwrap_or(state);
+        self.finish(reference, moving, chosen.1, &Motion::still())
+    }
+
+    /// Refines a motion known to within two or three pixels: the robust steps of [`Self::estimate`] without search.
+    ///
+    /// Where nothing can be measured the motion is `initial` and the confidence below 0.1.
+    ///
+    /// # Panics
+    /// If a frame was prepared for another size.
+    pub fn refine(&self, reference: &Prepared, moving: &Prepared, initial: &Motion) -> Estimate {
+        if self.equal(reference, moving) || self.search.is_none() {
+            return self.unsearched(reference, moving, initial);
+        }
+        let shift = initial.global();
+        let start = State { dx: shift.dx, dy: shift.dy, ..brightness(reference, moving) }.at_level(self.search_level);
+        let aligner = self.aligner(reference, moving, self.search_level, TRIAL_PIXELS);
+        let state = aligner.refine(start, self.options.iterations, COARSE_TOLERANCE, LEASH).unwrap_or(start);
+        self.finish(reference, moving, state, initial)
+    }
+
+    /// Whether both frames have the same pixels.
+    fn equal(&self, reference: &Prepared, moving: &Prepared) -> bool {
+        for frame in [reference, moving] {
+            let (rows, columns) = (frame.levels[0].rows, frame.levels[0].columns);
+            assert_eq!((rows, columns), (self.height, self.width), "a frame was prepared for another size");
+        }
+        reference.levels[0] == moving.levels[0]
+    }
+
+    /// The estimate of equal frames and of those that are too small.
+    fn unsearched(&self, reference: &Prepared, moving: &Prepared, assumed: &Motion) -> Estimate {
+        let (motion, confidence) = if self.equal(reference, moving) { (Motion::still(), 1.0) } else { (*assumed, 0.0) };
+        Estimate { motion, confidence, gain: 1.0, offset: 0.0, scene_cut: false }
+    }
+
+    fn aligner<'a>(&self, reference: &'a Prepared, moving: &'a Prepared, level: usize, pixels: usize) -> Aligner<'a> {
+        let (reference, moving) = (&reference.levels[level], &moving.levels[level]);
+        let row_step = (reference.rows * reference.columns).div_ceil(pixels);
+        Aligner { cpu: self.cpu, reference, moving, row_step, trust: None }
+    }
+
+    /// Refines `state` from the search level to full size and judges the result; `assumed` stands if it is worthless.
+    fn finish(&self, reference: &Prepared, moving: &Prepared, state: State, assumed: &Motion) -> Estimate {
+        let state = self.descend(reference, moving, state);
+        let at = reference.likeness_level;
+        let likeness = Likeness::of(reference, moving, self.cpu, &state, at);
+        let scene_cut = likeness.is_cut(self.options.cut_threshold);
+        let confidence = likeness.confidence;
+        if confidence < LEAST_CONFIDENCE {
+            let offset = moving.quantile(0.5) - reference.quantile(0.5);
+            return Estimate { motion: *assumed, confidence, gain: 1.0, offset, scene_cut };
+        }
+        let (motion, offset) = (Motion::translation(state.dx, state.dy), state.level - state.gain * state.center);
+        Estimate { motion, confidence, gain: state.gain, offset, scene_cut }
+    }
+
+    /// Refines `state`, given on the search level, there and on all larger levels, where the frames agree.
+    fn descend(&self, reference: &Prepared, moving: &Prepared, mut state: State) -> State {
+        let (top, iterations) = (self.search_level, self.options.iterations);
+        let aligner = self.aligner(reference, moving, top, STEP_PIXELS);
+        let trust = aligner.trust(&state);
+        let trusting = Aligner { trust: trust.as_ref().map(|t| (t, 0)), ..aligner };
+        state = trusting.refine(state, iterations, COARSE_TOLERANCE, LEASH).unwrap_or(state);
+        // Blocks are judged again with the better shift, and then hold at all sizes.
+        let trust = trusting.trust(&state);
+        for level in (0..=top).rev() {
+            let tolerance = if level == 0 { TOLERANCE } else { COARSE_TOLERANCE };
+            let aligner = self.aligner(reference, moving, level, STEP_PIXELS);
+            let aligner = Aligner { trust: trust.as_ref().map(|t| (t, top - level)), ..aligner };
+            state = aligner.refine(state, iterations, tolerance, LEASH).unwrap_or(state);
             if level > 0 {
-                state.dx *= 2.0;
-                state.dy *= 2.0;
+                state = State { dx: 2.0 * state.dx, dy: 2.0 * state.dy, ..state };
             }
         }
-        self.finish(a, b, state)
+        state
     }
+}
 
-    fn finish(&self, a: &Prepared, b: &Prepared, state: State) -> Estimate {
-        let sample = self.aligner(a, b, 0, FULL_PIXELS).pairs(&state, CONFIDENCE_SAMPLES);
-        Estimate {
-            motion: Motion::translation(state.dx, state.dy),
-            confidence: chance_corrected(&sample, &state),
-            gain: state.gain,
-            offset: state.level - state.gain * state.center,
-            scene_cut: false,
-        }
-    }
-
-    pub fn refine(&self, a: &Prepared, b: &Prepared, initial: &Motion) -> Estimate {
-        let s = initial.global();
-        let state = State { dx: s.dx, dy: s.dy, ..Self::brightness(a, b) };
-        let state =
-            self.aligner(a, b, 0, FULL_PIXELS).refine(state, self.options.iterations, 1e-4, 3.0).unwrap_or(state);
-        self.finish(a, b, state)
-    }
+/// No shift, and the gain and level that bring the middle of the reference's values to those of the moving frame.
+fn brightness(reference: &Prepared, moving: &Prepared) -> State {
+    let spread = |frame: &Prepared| frame.quantile(0.8) - frame.quantile(0.2);
+    let (from, to) = (spread(reference), spread(moving));
+    let gain = if from > 1.0 { (to / from).clamp(0.25, 4.0) } else { 1.0 };
+    State { dx: 0.0, dy: 0.0, gain, level: moving.quantile(0.5), center: reference.quantile(0.5) }
 }

@@ -81,13 +81,15 @@ impl Motion {
 pub struct Estimate {
     /// From the reference to the moving frame.
     pub motion: Motion,
-    /// Agreement of the two frames under `motion`, gain and offset, corrected for chance: `1 - E / C`, where `E` is
-    /// the mean absolute difference of corresponding pixels of the smoothed frames and `C` that of randomly paired
-    /// ones; below 0 counts as 0.
+    /// How much the two frames have in common under `motion`, 0 to 1: `sqrt(A D)`, measured on a reduced copy.
     ///
-    /// 1 for equal frames; noise, aliasing and everything that moves otherwise take their share (an object that
-    /// hides a fifth of the picture costs about a fifth); near 0 for unrelated frames and for frames without texture,
-    /// whose motion cannot be known.
+    /// `A` is their agreement corrected for chance, `1 - E / C`, where `E` is the mean absolute difference of
+    /// corresponding pixels after gain and offset, and `C` that of randomly paired ones. `D` is the correlation
+    /// coefficient of their detail (what differs from its surroundings); negative values count as 0.
+    ///
+    /// 1 for equal frames, above 0.9 for a good match; what moves otherwise takes about the share of the frame it
+    /// covers; usually below 0.2 for unrelated frames, and near 0 for frames without texture, whose motion cannot be
+    /// known.
     pub confidence: f64,
     /// Moving frame = gain * reference + offset.
     pub gain: f64,
@@ -95,13 +97,6 @@ pub struct Estimate {
     pub offset: f64,
     /// Whether the two frames show unrelated content: nothing of one should be used for the other.
     pub scene_cut: bool,
-}
-
-impl Estimate {
-    /// Nothing moves and nothing changes, with the given confidence.
-    pub(super) fn still(confidence: f64) -> Self {
-        Self { motion: Motion::still(), confidence, gain: 1.0, offset: 0.0, scene_cut: false }
-    }
 }
 
 #[cfg(test)]

@@ -92,18 +92,36 @@ pub(super) fn gaussian(sigma: f64) -> Vec<f32> {
 
 /// A frame ready to be registered, made by [`super::Registrar::prepare`].
 ///
-/// Memory: 16/3 bytes a pixel for the smoothed pyramid, and at most 3 MB of spectra whatever the size.
+/// Memory: 16/3 bytes a pixel for the smoothed pyramid, and at most 4 MB of spectra and detail whatever the size.
 #[derive(Clone)]
 pub struct Prepared {
     /// Smoothed luma, full size first, each level half the size of the one before.
     pub(super) levels: Vec<Level>,
     /// Spectra of the search windows, the whole frame first.
     pub(super) spectra: Vec<Spectrum>,
+    /// Detail of level `likeness_level`, for comparing scenes.
+    pub(super) detail: Level,
+    pub(super) likeness_level: usize,
     /// Sorted sample of the values of the search level.
-    pub(super) values: Vec<f32>,
+    values: Vec<f32>,
 }
 
+/// Values kept for quantiles.
+const VALUES: usize = 16_384;
+
 impl Prepared {
+    /// Puts the parts together.
+    pub(super) fn new(
+        levels: Vec<Level>,
+        spectra: Vec<Spectrum>,
+        search_level: usize,
+        detail: Level,
+        likeness_level: usize,
+    ) -> Self {
+        let values = levels[search_level].sorted_sample(VALUES);
+        Self { levels, spectra, detail, likeness_level, values }
+    }
+
     /// Value below which a share `q` (0 to 1) of the pixels lies.
     pub(super) fn quantile(&self, q: f64) -> f64 {
         let last = self.values.len() - 1;

@@ -9,10 +9,11 @@ use rayon::prelude::*;
 
 use crate::kernels::CpuLevel;
 use crate::kernels::registration::{
-    Brightness, NORMAL_SUMS, NormalRow, NormalSums, accumulate_normal, correlate_row, weighted_rows,
+    Brightness, NORMAL_SUMS, NormalRow, NormalSums, accumulate_normal, correlate_row, energy_row, weighted_rows,
 };
 
 use super::prepare::{Level, sample_step};
+use super::trust::{BlockEnergy, Trust};
 
 /// Pixels left out at each border: interpolation and gradient reach that far, and smoothing has mirrored there.
 pub(super) const MARGIN: usize = 4;
@@ -24,6 +25,8 @@ const SAMPLES: usize = 8192;
 const TUKEY: f64 = 4.685 * 1.4826;
 /// Smallest scale of residuals, grey levels: rounding to 8 bits, after smoothing.
 const SMALLEST_SCALE: f64 = 0.1;
+/// Gains that are a change of light.
+const GAINS: std::ops::Range<f64> = 0.1..10.0;
 /// Damping of the shift, squared grey levels per pixel: keeps it still along edges that do not tell it.
 const DAMPING: f64 = 1e-3;
 
@@ -35,6 +38,14 @@ pub(super) struct State {
     pub(super) gain: f64,
     pub(super) level: f64,
     pub(super) center: f64,
+}
+
+impl State {
+    /// The same in pixels of a level `2^log2` times smaller.
+    pub(super) fn at_level(self, log2: usize) -> Self {
+        let factor = 0.5f64.powi(log2 as i32);
+        Self { dx: self.dx * factor, dy: self.dy * factor, ..self }
+    }
 }
 
 /// The part of the reference that the moving frame shows too, and where each pixel of it lies there.
@@ -83,12 +94,29 @@ pub(super) struct Aligner<'a> {
     pub(super) moving: &'a Level,
     /// Every how many rows are used.
     pub(super) row_step: usize,
+    /// Where the frames were found to move otherwise, if that is known already.
+    pub(super) trust: Option<(&'a Trust, usize)>,
+}
+
+/// Buffers for one row.
+struct RowBuffers {
+    column: Vec<f32>,
+    warped: Vec<f32>,
+    slope: Vec<f32>,
+    trust: Vec<f32>,
+}
+
+impl RowBuffers {
+    fn new(n: usize) -> Self {
+        Self { column: vec![0.0; n + 7], warped: vec![0.0; n + 2], slope: vec![0.0; n], trust: vec![1.0; n] }
+    }
 }
 
 impl Aligner<'_> {
     /// Refines `state` by at most `iterations` steps, until a step is shorter than `tolerance` pixels.
     ///
-    /// Gives `None` where the frames do not overlap or the shift runs off by more than `leash` pixels.
+    /// Gives `None` where the frames do not overlap, the shift runs off by more than `leash` pixels, or the gain leaves
+    /// [`GAINS`]: then the moving frame was explained by a constant.
     pub(super) fn refine(&self, start: State, iterations: usize, tolerance: f64, leash: f64) -> Option<State> {
         let mut state = start;
         for iteration in 0..iterations {
@@ -107,7 +135,7 @@ impl Aligner<'_> {
             state.dy += step[1] * shorten;
             state.gain -= step[2];
             state.level -= step[3];
-            if (state.dx - start.dx).hypot(state.dy - start.dy) > leash {
+            if (state.dx - start.dx).hypot(state.dy - start.dy) > leash || !GAINS.contains(&state.gain) {
                 return None;
             }
             if length < tolerance {
@@ -117,7 +145,7 @@ impl Aligner<'_> {
         Some(state)
     }
 
-    /// Pairs of corresponding pixels under `state`, about `count` of them; empty where the frames do not overlap.
+    /// Pairs of corresponding pixels under `state`, about `count` of them; none where the frames do not overlap.
     pub(super) fn pairs(&self, state: &State, count: usize) -> Sample {
         self.overlap(state).map_or_else(Sample::default, |overlap| self.sample(&overlap, count))
     }
@@ -161,12 +189,7 @@ impl Aligner<'_> {
 
     /// The normal equations over the whole overlap, weights vanishing at `cutoff`.
     fn normal_sums(&self, overlap: &Overlap, state: &State, cutoff: f64) -> [f64; NORMAL_SUMS] {
-        let light = Brightness {
-            gain: state.gain as f32,
-            level: state.level as f32,
-            center: state.center as f32,
-            inverse_cutoff: (1.0 / cutoff) as f32,
-        };
+        let light = brightness(state, cutoff);
         let rows: Vec<usize> = (overlap.y[0]..overlap.y[1]).step_by(self.row_step).collect();
         let bands: Vec<[f64; NORMAL_SUMS]> =
             rows.par_chunks(BAND).map(|rows| self.band_sums(overlap, rows, &light)).collect();
@@ -178,34 +201,67 @@ impl Aligner<'_> {
     }
 
     fn band_sums(&self, overlap: &Overlap, rows: &[usize], light: &Brightness) -> [f64; NORMAL_SUMS] {
+        let mut buffers = RowBuffers::new(overlap.x[1] - overlap.x[0]);
+        let mut total = [0.0; NORMAL_SUMS];
+        for &y in rows {
+            if let Some((trust, log2)) = self.trust {
+                trust.fill_row(&mut buffers.trust, overlap.x[0], y, log2);
+            }
+            let mut sums = NormalSums::new();
+            accumulate_normal(self.cpu, &mut sums, &self.warped_row(overlap, y, &mut buffers), light);
+            total.iter_mut().zip(sums.totals()).for_each(|(t, s)| *t += s);
+        }
+        total
+    }
+
+    /// Row `y` of the reference, and the moving frame brought onto it.
+    fn warped_row<'b>(&'b self, overlap: &Overlap, y: usize, buffers: &'b mut RowBuffers) -> NormalRow<'b> {
         let [left, right] = overlap.x;
-        let n = right - left;
-        let taps = &overlap.taps[1];
+        let (source, taps) = (self.source_rows(overlap, y), &overlap.taps[1]);
         // Half the difference between interpolation one row below and one row above.
         let slope_taps: [f32; 8] = std::array::from_fn(|k| {
             let (below, above) = (if k >= 2 { taps[k - 2] } else { 0.0 }, if k < 6 { taps[k] } else { 0.0 });
             0.5 * (below - above)
         });
-        let (mut column, mut warped, mut slope) = (vec![0.0; n + 7], vec![0.0; n + 2], vec![0.0; n]);
-        let mut total = [0.0; NORMAL_SUMS];
-        for &y in rows {
-            let source = self.source_rows(overlap, y);
-            weighted_rows(self.cpu, &mut column, &source[1..7], taps);
-            correlate_row(self.cpu, &mut warped, &column, &overlap.taps[0]);
-            weighted_rows(self.cpu, &mut column, &source, &slope_taps);
-            correlate_row(self.cpu, &mut slope, &column[1..], &overlap.taps[0]);
-            let mut sums = NormalSums::new();
-            let row = NormalRow {
-                above: &self.reference.row(y - 1)[left..right],
-                reference: &self.reference.row(y)[left - 1..right + 1],
-                below: &self.reference.row(y + 1)[left..right],
-                warped: &warped,
-                slope: &slope,
-            };
-            accumulate_normal(self.cpu, &mut sums, &row, light);
-            total.iter_mut().zip(sums.totals()).for_each(|(t, s)| *t += s);
+        weighted_rows(self.cpu, &mut buffers.column, &source[1..7], taps);
+        correlate_row(self.cpu, &mut buffers.warped, &buffers.column, &overlap.taps[0]);
+        weighted_rows(self.cpu, &mut buffers.column, &source, &slope_taps);
+        correlate_row(self.cpu, &mut buffers.slope, &buffers.column[1..], &overlap.taps[0]);
+        NormalRow {
+            above: &self.reference.row(y - 1)[left..right],
+            reference: &self.reference.row(y)[left - 1..right + 1],
+            below: &self.reference.row(y + 1)[left..right],
+            warped: &buffers.warped,
+            slope: &buffers.slope,
+            trust: &buffers.trust,
         }
-        total
+    }
+
+    /// Where the frames agree under `state`; `None` where they do not overlap.
+    pub(super) fn trust(&self, state: &State) -> Option<Trust> {
+        let overlap = self.overlap(state)?;
+        let n = overlap.x[1] - overlap.x[0];
+        let (mut squares, mut lengths, mut buffers) = (vec![0.0; n], vec![0.0; n], RowBuffers::new(n));
+        let mut energy = BlockEnergy::new(self.reference.rows, self.reference.columns);
+        let light = brightness(state, 1.0);
+        for y in overlap.y[0]..overlap.y[1] {
+            let row = self.warped_row(&overlap, y, &mut buffers);
+            energy_row(self.cpu, &mut squares, &mut lengths, &row, &light);
+            energy.add_row(&squares, &lengths, overlap.x[0], y);
+        }
+        let mut residuals = self.sample(&overlap, SAMPLES).residuals(state);
+        residuals.iter_mut().for_each(|r| *r = r.abs());
+        let scale = f64::from(median(&mut residuals)).max(SMALLEST_SCALE);
+        Some(energy.trust(1.4826 * scale))
+    }
+}
+
+fn brightness(state: &State, cutoff: f64) -> Brightness {
+    Brightness {
+        gain: state.gain as f32,
+        level: state.level as f32,
+        center: state.center as f32,
+        inverse_cutoff: (1.0 / cutoff) as f32,
     }
 }
 
@@ -226,10 +282,9 @@ fn solve(s: &[f64; NORMAL_SUMS]) -> Option<[f64; 4]> {
         }
         m[p].iter_mut().for_each(|v| *v /= pivot);
         let row = m[p];
-        for (q, other) in m.iter_mut().enumerate().filter(|(q, _)| *q != p) {
-            let factor = other[p];
-            debug_assert_ne!(q, p, "only other rows");
-            other.iter_mut().zip(row).for_each(|(v, r)| *v -= factor * r);
+        for other in (0..4).filter(|&q| q != p) {
+            let factor = m[other][p];
+            m[other].iter_mut().zip(row).for_each(|(v, r)| *v -= factor * r);
         }
     }
     Some(m.map(|row| row[4]))

@@ -1,0 +1,40 @@
+//! Time of each part of registration on a pair of 960 x 540 frames: `cargo bench --bench registration`.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use ndarray::Array2;
+use subpel::kernels::CpuLevel;
+use subpel::register::{Motion, Options, Registrar};
+
+const HEIGHT: usize = 540;
+const WIDTH: usize = 960;
+
+/// A textured scene moved by (dx, dy), with a little noise.
+fn frame(dx: f64, dy: f64, seed: u32) -> Array2<f32> {
+    let mut state = seed;
+    Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| {
+        let (x, y) = (x as f64 - dx, y as f64 - dy);
+        let waves = 30.0 * (0.11 * x + 0.05 * y).sin() + 25.0 * (0.17 * y - 0.03 * x).sin();
+        let texture = 20.0 * (0.013 * x).sin() * (0.021 * y).cos() + 15.0 * (0.37 * x).sin() * (0.41 * y).sin();
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (120.0 + waves + texture) as f32 + (state >> 24) as f32 / 64.0
+    })
+}
+
+fn registration(criterion: &mut Criterion) {
+    for cpu in CpuLevel::available() {
+        let registrar = Registrar::new(HEIGHT, WIDTH, Options::default(), cpu).expect("registrar");
+        let (still, moved) = (frame(0.0, 0.0, 1), frame(5.3, -2.7, 2));
+        let [reference, moving] = [&still, &moved].map(|f| registrar.prepare(f.view()).expect("prepared"));
+        let near = Motion::translation(5.0, -3.0);
+        let mut group = criterion.benchmark_group(format!("registration 960x540 {}", cpu.name()));
+        group.bench_function("prepare", |b| b.iter(|| registrar.prepare(black_box(moved.view()))));
+        group.bench_function("estimate", |b| b.iter(|| registrar.estimate(black_box(&reference), &moving)));
+        group.bench_function("refine", |b| b.iter(|| registrar.refine(black_box(&reference), &moving, &near)));
+        group.finish();
+    }
+}
+
+criterion_group!(benches, registration);
+criterion_main!(benches);
