@@ -1,5 +1,7 @@
 //! Time of each part of registration on a pair of 960 x 540 frames: `cargo bench --bench registration`.
 
+#![allow(clippy::expect_used, reason = "a benchmark that cannot start has nothing to measure")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -64,6 +64,7 @@ enum Outcome {
 
 /// Parses the arguments, runs the command, prints the one message if it failed.
 pub fn main() -> ExitCode {
+    crate::media::use_one_heap();
     let cli = Cli::parse();
     match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -13,14 +13,18 @@
 //! Every row of every pass is a pure function of what the pass before left, so results do not depend on threads.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::enlarge::{Enlarger, lanczos};
 use super::grid::{Grid, mirrored};
-use super::observe::{Observation, Psf, Scratch};
+use super::observe::{Observation, Scratch};
+use super::psf::Psf;
 use crate::frame::{AxisMap, Plane};
-use crate::kernels::observation::{banded, chebyshev_step, inverse, residual, weighted_sum};
-use crate::kernels::{CpuLevel, taps::Taps, taps::cubic};
+use crate::kernels::CpuLevel;
+use crate::kernels::observation::{chebyshev_step, inverse, residual};
+use crate::kernels::taps::cubic;
 
 /// Parameters of one solve.
 #[derive(Debug, Clone, Copy)]
@@ -62,78 +66,11 @@ pub(super) struct Seen<'a> {
     pub(super) offset: f32,
 }
 
-/// Enlargement of the first estimate: bicubic, straight into the grid's order.
-#[derive(Debug)]
-struct Enlarger {
-    rows: Taps,
-    /// Windows of all columns where the scale is no whole number.
-    start: Vec<u32>,
-    weights: Vec<f32>,
-    count: usize,
-    /// First sample and weights of column 0 of each phase where it is one.
-    phases: Vec<(isize, Vec<f32>)>,
-    margin: usize,
-}
-
-impl Enlarger {
-    fn new(maps: (AxisMap, AxisMap), grid: &Grid) -> Self {
-        let positions = |map: AxisMap| -> Vec<f64> { (0..map.output).map(|o| map.input_position(o as f64)).collect() };
-        let rows = Taps::new(maps.0.input, &positions(maps.0), 2.0, cubic);
-        let columns = Taps::new(maps.1.input, &positions(maps.1), 2.0, cubic);
-        let mut phases = Vec::new();
-        if maps.1.scale == grid.phases as f64 {
-            phases.extend((0..grid.phases).map(|phase| {
-                let at = maps.1.input_position(phase as f64 - grid.margin as f64);
-                let first = at.floor();
-                (first as isize - 1, (-1..3).map(|k| cubic(first + f64::from(k) - at) as f32).collect())
-            }));
-        }
-        let start = (0..grid.width).map(|o| columns.start(o) as u32).collect();
-        let weights = (0..grid.width).flat_map(|o| columns.weights(o).to_vec()).collect();
-        Self { rows, start, weights, count: columns.count(), phases, margin: grid.margin / grid.phases + 4 }
-    }
-
-    /// Row `y` of the enlarged plane, margins filled.
-    fn row(&self, cpu: CpuLevel, grid: &Grid, plane: &[f32], y: usize, out: &mut [f32], scratch: &mut Scratch) {
-        let width = self.rows_width(plane);
-        let (first, taps) = (self.rows.start(y), self.rows.count());
-        let offsets: Vec<usize> = (0..taps).map(|k| (first + k) * width).collect();
-        let small = &mut scratch.row;
-        small.clear();
-        small.resize(width + 2 * self.margin, 0.0);
-        let m = self.margin;
-        weighted_sum(cpu, &mut small[m..m + width], plane, &offsets, self.rows.weights(y), false);
-        if self.phases.is_empty() {
-            let body = &mut out[grid.margin..grid.margin + grid.width];
-            banded(cpu, body, &small[m..], &self.start, &self.weights, self.count, false);
-        } else {
-            for k in 1..=m {
-                small[m - k] = small[m + mirrored(-(k as isize), width)];
-                small[m + width + k - 1] = small[m + mirrored((width + k - 1) as isize, width)];
-            }
-            let length = (grid.width + 2 * grid.margin).div_ceil(grid.phases);
-            for (phase, (first, weights)) in self.phases.iter().enumerate() {
-                let offsets: [usize; 4] = std::array::from_fn(|k| (m as isize + first + k as isize) as usize);
-                let out = &mut out[phase * grid.segment..][..length];
-                let fits = out.len().min(small.len() - offsets[3]);
-                weighted_sum(cpu, &mut out[..fits], small, &offsets, weights, false);
-            }
-        }
-        grid.fill_margins(out);
-    }
-
-    fn rows_width(&self, plane: &[f32]) -> usize {
-        plane.len() / self.rows.input()
-    }
-}
-
 /// What a pass may read: the geometry, the frames' models and where the planes of all frames lie.
 struct Model<'a> {
     cpu: CpuLevel,
     grid: &'a Grid,
     frames: &'a [Observation],
-    /// Rows and columns of a frame's plane.
-    size: (usize, usize),
     /// Floats from one row of a frame to the next row of the same frame, and to the same row of the next frame.
     stride: (usize, usize),
 }
@@ -164,7 +101,7 @@ pub(super) struct Solver {
     size: (usize, usize),
     maps: (AxisMap, AxisMap),
     psf: [Psf; 2],
-    enlarger: Enlarger,
+    enlarger: Arc<Enlarger>,
     /// The reference, then the neighbours in use.
     frames: Vec<Observation>,
     count: usize,
@@ -185,7 +122,8 @@ impl Solver {
         let grid = Grid::new(maps.1.output, maps.0.output, phases, psf[1].taps());
         let mut reference = Observation::new(maps, &psf);
         reference.aim(&grid, (0.0, 0.0));
-        let (size, enlarger) = ((maps.0.input, maps.1.input), Enlarger::new(maps, &grid));
+        let size = (maps.0.input, maps.1.input);
+        let enlarger = Arc::new(Enlarger::new(maps, &grid, 3, lanczos));
         let new = Vec::new;
         Self {
             cpu,
@@ -241,7 +179,7 @@ impl Solver {
         let chunk = self.chunk(self.grid.height);
         let (stride, area) = (self.grid.stride(), self.maps.0.scale * self.maps.1.scale);
         let Self { cpu, grid, frames, count, size, weights, inverse: density, tasks, .. } = self;
-        let model = model(*cpu, grid, &frames[..*count], *size);
+        let model = model(*cpu, grid, &frames[..*count], size.1);
         density.par_chunks_mut(chunk * stride).zip(tasks).enumerate().for_each(|(n, (band, task))| {
             for (y, row) in band.chunks_exact_mut(stride).enumerate() {
                 model.project(weights, n * chunk + y, row, &mut task.scratch);
@@ -252,7 +190,8 @@ impl Solver {
 
     /// Reconstructs one plane from `seen`: the reference first, then the neighbours as given to [`Self::observe`].
     pub(super) fn solve(&mut self, seen: &[Seen<'_>], schedule: Schedule) -> Plane {
-        self.enlarge(&seen[0].samples);
+        let enlarger = Arc::clone(&self.enlarger);
+        self.enlarge(&seen[0].samples, &enlarger);
         for (momentum, step) in schedule.steps() {
             self.compare(seen, schedule.bound);
             self.correct([momentum, step, schedule.prior]);
@@ -262,7 +201,8 @@ impl Solver {
 
     /// A plane enlarged by bicubic interpolation alone.
     pub(super) fn enlarged(&mut self, plane: &[f32], range: (f32, f32)) -> Plane {
-        self.enlarge(plane);
+        let enlarger = Enlarger::new(self.maps, &self.grid, 2, cubic);
+        self.enlarge(plane, &enlarger);
         self.unpack(range)
     }
 
@@ -277,24 +217,23 @@ impl Solver {
         out
     }
 
-    /// The first estimate: `x` and `previous` are the reference enlarged by bicubic interpolation.
-    fn enlarge(&mut self, reference: &[f32]) {
+    /// The first estimate: `x` is the reference enlarged. The first step has no momentum and reads no `previous`.
+    fn enlarge(&mut self, reference: &[f32], enlarger: &Enlarger) {
         let chunk = self.chunk(self.grid.height);
         let stride = self.grid.stride();
-        let Self { cpu, grid, enlarger, x, tasks, .. } = self;
+        let Self { cpu, grid, x, tasks, .. } = self;
         x.par_chunks_mut(chunk * stride).zip(tasks).enumerate().for_each(|(n, (band, task))| {
             for (y, row) in band.chunks_exact_mut(stride).enumerate() {
                 enlarger.row(*cpu, grid, reference, n * chunk + y, row, &mut task.scratch);
             }
         });
-        self.previous.copy_from_slice(&self.x);
     }
 
     /// `residuals = w_k * clamp(y_k - A_k x, +-bound)` of all frames.
     fn compare(&mut self, seen: &[Seen<'_>], bound: f32) {
         let chunk = self.chunk(self.size.0);
         let Self { cpu, grid, frames, count, size, weights, residuals, x, tasks, .. } = self;
-        let model = model(*cpu, grid, &frames[..*count], *size);
+        let model = model(*cpu, grid, &frames[..*count], size.1);
         let (columns, row_stride) = (size.1, model.stride.0);
         let bands = residuals.par_chunks_mut(chunk * row_stride).zip(weights.par_chunks(chunk * row_stride));
         bands.zip(tasks).enumerate().for_each(|(n, ((band, weights), task))| {
@@ -306,6 +245,8 @@ impl Solver {
                     continue;
                 }
                 frame.predict(*cpu, grid, x, i, row, &mut task.scratch);
+                // The reference is never wrong about itself; neighbours may be.
+                let bound = if k == 0 { f32::MAX } else { bound };
                 let Seen { samples, gain, offset } = &seen[k];
                 let (row, samples) = (&mut row[valid.clone()], &samples[i * columns..][valid.clone()]);
                 residual(*cpu, row, samples, &weight[valid], *gain, *offset, bound);
@@ -318,7 +259,7 @@ impl Solver {
         let chunk = self.chunk(self.grid.height);
         let stride = self.grid.stride();
         let Self { cpu, grid, frames, count, size, residuals, x, previous, inverse, tasks, .. } = self;
-        let model = model(*cpu, grid, &frames[..*count], *size);
+        let model = model(*cpu, grid, &frames[..*count], size.1);
         previous.par_chunks_mut(chunk * stride).zip(tasks).enumerate().for_each(|(n, (band, task))| {
             let Task { scratch, gradient } = task;
             gradient.resize(stride, 0.0);
@@ -332,8 +273,8 @@ impl Solver {
     }
 }
 
-fn model<'a>(cpu: CpuLevel, grid: &'a Grid, frames: &'a [Observation], size: (usize, usize)) -> Model<'a> {
-    Model { cpu, grid, frames, size, stride: (frames.len() * size.1, size.1) }
+fn model<'a>(cpu: CpuLevel, grid: &'a Grid, frames: &'a [Observation], columns: usize) -> Model<'a> {
+    Model { cpu, grid, frames, stride: (frames.len() * columns, columns) }
 }
 
 /// Row `y` of the new estimate, margins filled, in place of the one before last.
@@ -349,12 +290,10 @@ fn step_row(
     let (grid, stride) = (model.grid, model.grid.stride());
     let start = |y: isize| mirrored(y, grid.height) * stride;
     let (up, here, down) = (start(y as isize - 1), y * stride, start(y as isize + 1));
-    let first = grid.margin / grid.phases;
     for phase in 0..grid.phases.min(grid.width) {
         let at = grid.slot(phase as isize);
         let length = (grid.width - phase).div_ceil(grid.phases);
         let (left, right) = (grid.slot(phase as isize - 1), grid.slot(phase as isize + 1));
-        debug_assert_eq!(at, phase * grid.segment + first);
         let rows = [here + at, here + left, here + right, up + at, down + at];
         let (gradient, inverse) = (&gradient[at..][..length], &inverse[at..][..length]);
         chebyshev_step(model.cpu, &mut row[at..at + length], x, rows, gradient, inverse, gains);

@@ -22,7 +22,9 @@ const UNSEEN: f32 = 1e3;
 /// Noise that the blur of sigma 0.8 leaves of white noise: the root of the sum of its squared weights.
 const NOISE_LEFT: f32 = 0.36;
 /// Share of the local variance that is tolerated as misplacement.
-const CONTRAST: f32 = 0.0625;
+const CONTRAST: f32 = 0.05;
+/// Mean confidence of the neighbours at which they begin to take part, and from which they do in full.
+const GATE: (f32, f32) = (0.1, 0.4);
 
 /// A luma plane with mirrored margins left and right.
 #[derive(Debug, Clone, Default)]
@@ -140,7 +142,7 @@ impl Judge {
         });
         blur(cpu, &self.blurred, &mut self.squared, &gauss(1.5, 3), (rows, columns));
         let open = self.squared.data.par_chunks_mut(stride).with_min_len(32);
-        open.for_each(|row| ramp(cpu, row, env("G0", 0.25), 1.0 / (env("G1", 0.6) - env("G0", 0.25))));
+        open.for_each(|row| ramp(cpu, row, GATE.0, 1.0 / (GATE.1 - GATE.0)));
         let gate = &self.squared.data;
         for (&k, &(dy, dx)) in kept.iter().zip(&shifts) {
             let rows_out = self.weights[k].par_chunks_mut(columns).enumerate().with_min_len(32);
@@ -206,9 +208,7 @@ impl Judge {
         blur(cpu, &self.squared, &mut self.blurred, &wide, size);
         blur(cpu, &self.reference, &mut self.tolerance, &wide, size);
         let rows = self.tolerance.data.par_chunks_mut(stride).zip(self.blurred.data.par_chunks(stride));
-        rows.with_min_len(32).for_each(|(mean, square)| {
-            inverse_tolerance(cpu, mean, square, noise * noise * env("NF", 1.0), env("CT", CONTRAST))
-        });
+        rows.with_min_len(32).for_each(|(mean, square)| inverse_tolerance(cpu, mean, square, noise * noise, CONTRAST));
     }
 
     /// `weights[k]` from `differences[k]`: 3x3 blur, comparison with the tolerance, 3x3 minimum.
@@ -253,10 +253,6 @@ impl Judge {
             minimum_of_three(cpu, out, &row[MARGIN - 1..], &row[MARGIN + 1..]);
         });
     }
-}
-
-fn env(k: &str, d: f32) -> f32 {
-    std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(d)
 }
 
 /// A shift to the nearest pixel.

@@ -11,73 +11,10 @@
 use std::ops::Range;
 
 use super::grid::{Grid, mirrored};
+use super::psf::Psf;
 use crate::frame::AxisMap;
+use crate::kernels::CpuLevel;
 use crate::kernels::observation::{banded, weighted_sum};
-use crate::kernels::{CpuLevel, taps::cubic};
-
-/// Steps of the tabulated kernel for one high-resolution pixel.
-const STEPS: usize = 256;
-/// Share of the kernel's mass that may be cut off.
-const TAIL: f64 = 0.01;
-
-/// A Gaussian, tabulated; widened by the cubic interpolation kernel where it is narrow against the grid.
-///
-/// Sampling a Gaussian of `sigma` pixels on the grid interpolates the blurred picture up to an aliasing of
-/// `exp(-2 (pi sigma)^2)`: 6e-5 at 0.7. Below that the picture is interpolated by [`cubic`] before the blur.
-#[derive(Debug, Clone)]
-pub(super) struct Psf {
-    table: Vec<f64>,
-    /// Half of the taps.
-    half: usize,
-}
-
-impl Psf {
-    /// Narrowest Gaussian that is sampled directly, in high-resolution pixels.
-    const DIRECT: f64 = 0.6;
-
-    /// `sigma` in high-resolution pixels.
-    pub(super) fn new(sigma: f64) -> Self {
-        let reach = 4.0 * sigma + 2.0;
-        let gauss = |t: f64| (-0.5 * (t / sigma).powi(2)).exp();
-        let value = |d: f64| {
-            if sigma >= Self::DIRECT {
-                return gauss(d);
-            }
-            // Mean of the cubic kernel under the Gaussian, by the midpoint rule over +-4 sigma.
-            let nodes = (0..64).map(|n| sigma * (f64::from(n) + 0.5 - 32.0) / 8.0);
-            let (sum, mass) = nodes.fold((0.0, 0.0), |(s, m), t| (s + gauss(t) * cubic(d - t), m + gauss(t)));
-            sum / mass
-        };
-        let table: Vec<f64> = (0..=(reach * STEPS as f64) as usize).map(|n| value(n as f64 / STEPS as f64)).collect();
-        let total: f64 = table.iter().map(|v| v.abs()).sum();
-        let tail = |half: usize| table.iter().skip(half * STEPS).map(|v| v.abs()).sum::<f64>() / total;
-        let half = (1..).find(|&half| tail(half) < TAIL).unwrap_or(1);
-        Self { table, half }
-    }
-
-    /// Taps of every window.
-    pub(super) fn taps(&self) -> usize {
-        2 * self.half
-    }
-
-    fn at(&self, distance: f64) -> f64 {
-        let place = distance.abs() * STEPS as f64;
-        let (index, part) = (place as usize, place.fract());
-        let value = |i: usize| self.table.get(i).copied().unwrap_or(0.0);
-        value(index) + part * (value(index + 1) - value(index))
-    }
-
-    /// First pixel and normalised weights of the window around `position`.
-    fn window(&self, position: f64, weights: &mut [f32]) -> isize {
-        let first = position.floor() as isize - self.half as isize + 1;
-        let value = |k: usize| self.at(first as f64 + k as f64 - position);
-        let total: f64 = (0..weights.len()).map(value).sum();
-        for (k, weight) in weights.iter_mut().enumerate() {
-            *weight = (value(k) / total) as f32;
-        }
-        first
-    }
-}
 
 /// One axis of the model: which high-resolution samples each low-resolution sample sums, and with what weights.
 #[derive(Debug, Clone)]
@@ -202,7 +139,7 @@ pub(super) struct Scratch {
     pub(super) row: Vec<f32>,
     /// A low-resolution row with zeros on both sides.
     small: Vec<f32>,
-    offsets: Vec<usize>,
+    pub(super) offsets: Vec<usize>,
     weights: Vec<f32>,
 }
 
@@ -215,6 +152,8 @@ pub(super) struct Observation {
     from_rows: Sparse,
     /// Transpose of the columns where the scale is no whole number.
     from_columns: Band,
+    /// Slot of the first tap of each column, there too.
+    starts: Vec<u32>,
     /// Phase and index in it of each tap of column 0, where the scale is a whole number.
     places: Vec<(usize, isize)>,
 }
@@ -225,7 +164,7 @@ impl Observation {
         let [y, x] = psf;
         let (rows, columns) = (Axis::new(maps.0, y.taps()), Axis::new(maps.1, x.taps()));
         let (from_rows, from_columns) = (Sparse::default(), Band::default());
-        Self { psf: psf.clone(), rows, columns, from_rows, from_columns, places: Vec::new() }
+        Self { psf: psf.clone(), rows, columns, from_rows, from_columns, starts: Vec::new(), places: Vec::new() }
     }
 
     /// Sets the shift of the frame against the reference, (vertical, horizontal), in samples of its plane.
@@ -241,6 +180,10 @@ impl Observation {
             self.places.extend((0..self.columns.taps).map(|k| grid.split(first + k as isize)));
         } else {
             self.from_columns.transpose(&self.columns, grid);
+            // One phase, so the slot of a column is its index plus the margin; invalid columns are not read.
+            let margin = grid.margin as isize;
+            self.starts.clear();
+            self.starts.extend(self.columns.first.iter().map(|first| (first + margin).max(0) as u32));
         }
     }
 
@@ -272,6 +215,9 @@ impl Observation {
         offsets.extend((0..self.rows.taps).map(|k| mirrored(first + k as isize, grid.height) * stride));
         weighted_sum(cpu, row, x, offsets, self.rows.weights(i), false);
         let valid = self.columns();
+        if valid.is_empty() {
+            return;
+        }
         let out = &mut out[valid.clone()];
         if self.columns.uniform {
             offsets.clear();
@@ -279,11 +225,9 @@ impl Observation {
             offsets.extend(self.places.iter().map(|(phase, at)| phase * grid.segment + (at + start) as usize));
             weighted_sum(cpu, out, row, offsets, &self.columns.weights, false);
         } else {
-            // One phase, so the slot of a column is its index plus the margin.
-            for (out, i) in out.iter_mut().zip(valid) {
-                let window = &row[grid.slot(self.columns.first[i])..][..self.columns.taps];
-                *out = window.iter().zip(self.columns.weights(i)).fold(0.0, |sum, (x, w)| sum + w * x);
-            }
+            let (start, weights) =
+                (&self.starts[valid.clone()], &self.columns.weights[valid.start * self.columns.taps..]);
+            banded(cpu, out, row, start, weights, self.columns.taps, false);
         }
     }
 

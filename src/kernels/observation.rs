@@ -22,6 +22,22 @@ fn sum<const N: usize>(out: &mut [f32], data: &[f32], offsets: &[usize], weights
     }
 }
 
+/// [`banded`] for windows of `N` samples: the same sums in the same order, without a loop in the loop.
+#[inline(always)]
+fn windows<const N: usize>(out: &mut [f32], input: &[f32], start: &[u32], weights: &[f32], add: bool) {
+    let (weights, _) = weights.as_chunks::<N>();
+    for ((out, &start), weights) in out.iter_mut().zip(start).zip(weights) {
+        let Some((window, _)) = input[start as usize..].split_first_chunk::<N>() else {
+            panic!("a window of {N} from {start} leaves {} samples", input.len())
+        };
+        let mut total = if add { *out } else { 0.0 };
+        for k in 0..N {
+            total += weights[k] * window[k];
+        }
+        *out = total;
+    }
+}
+
 /// Distance of `value` to its neighbour, at most 1 either way: the derivative of the Huber function.
 #[inline(always)]
 fn bounded(center: f32, neighbour: f32) -> f32 {
@@ -56,12 +72,18 @@ levels! {
     ///
     /// Panics if a window leaves `input`. O(count * out), no allocation.
     pub(crate) fn banded(out: &mut [f32], input: &[f32], start: &[u32], weights: &[f32], count: usize, add: bool) {
-        for ((out, &start), weights) in out.iter_mut().zip(start).zip(weights.chunks_exact(count)) {
-            let mut total = if add { *out } else { 0.0 };
-            for (sample, weight) in input[start as usize..][..count].iter().zip(weights) {
-                total += weight * sample;
-            }
-            *out = total;
+        match count {
+            4 => windows::<4>(out, input, start, weights, add),
+            5 => windows::<5>(out, input, start, weights, add),
+            6 => windows::<6>(out, input, start, weights, add),
+            8 => windows::<8>(out, input, start, weights, add),
+            _ => for ((out, &start), weights) in out.iter_mut().zip(start).zip(weights.chunks_exact(count)) {
+                let mut total = if add { *out } else { 0.0 };
+                for (sample, weight) in input[start as usize..][..count].iter().zip(weights) {
+                    total += weight * sample;
+                }
+                *out = total;
+            },
         }
     }
 
@@ -79,7 +101,7 @@ levels! {
     /// One Chebyshev step with a total-variation prior, in place of the estimate before last.
     ///
     /// `previous = x + momentum*(x - previous) + step*inverse*gradient - prior * sum over 4 neighbours of
-    /// clamp(x - neighbour, +-1)`. `at` holds where the rows of x, its left, right, upper and lower neighbour start in
+    /// clamp(x - neighbour, +-1)`; without momentum `previous` is not read. `at` holds where the rows of x, its left, right, upper and lower neighbour start in
     /// `data`. Panics if a slice leaves `data`.
     pub(crate) fn chebyshev_step(
         previous: &mut [f32], data: &[f32], at: [usize; 5], gradient: &[f32], inverse: &[f32], gains: [f32; 3],
@@ -91,7 +113,8 @@ levels! {
         for i in 0..n {
             let c = x[i];
             let rough = (bounded(c, left[i]) + bounded(c, right[i])) + (bounded(c, up[i]) + bounded(c, down[i]));
-            previous[i] = (c + momentum * (c - previous[i])) + (step * inverse[i] * gradient[i] - prior * rough);
+            let carried = if momentum == 0.0 { 0.0 } else { momentum * (c - previous[i]) };
+            previous[i] = (c + carried) + (step * inverse[i] * gradient[i] - prior * rough);
         }
     }
 
@@ -200,8 +223,8 @@ mod tests {
         let (offsets, weights): (Vec<usize>, Vec<f32>) = (0..n % 19).map(|k| (2 * k, 0.3 - 0.07 * k as f32)).unzip();
         let start: Vec<u32> = (0..n).map(|i| i as u32).collect();
         match which {
-            0 => weighted_sum(level, &mut out, &data, &offsets, &weights, n % 2 == 0),
-            1 => banded(level, &mut out, &data, &start, &noise(5, 7 * n), 7, n % 2 == 0),
+            0 => weighted_sum(level, &mut out, &data, &offsets, &weights, n.is_multiple_of(2)),
+            1 => banded(level, &mut out, &data, &start, &noise(5, 9 * n), 4 + n % 5, n.is_multiple_of(2)),
             2 => residual(level, &mut out, &a, &b, 1.1, -3.0, 6.0),
             3 => chebyshev_step(level, &mut out, &data, [4, 3, 5, 9, 0], &a, &b, [0.3, 2.3, 0.1]),
             4 => inverse(level, &mut out, 0.5),

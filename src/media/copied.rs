@@ -190,7 +190,7 @@ impl CopiedStreams {
             retime(raw, from, (*target).time_base, self.origin, time, route);
             (*raw).stream_index = route.output as c_int;
             (*raw).pos = -1;
-            let code = ffi::av_interleaved_write_frame(output, raw);
+            let code = ffi::av_write_frame(output, raw);
             if code == ffi::AVERROR_INVALIDDATA || -code == libc::EINVAL {
                 self.skipped += 1;
                 return Ok(());

@@ -10,6 +10,7 @@ mod encoder;
 mod ffi;
 mod format_choice;
 mod hdr;
+mod heap;
 mod log;
 mod open;
 mod orientation;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use copied::Kept;
 pub use encoder::EncoderSpec;
+pub use heap::use_one_heap;
 pub use open::{InputSpec, is_sequence_pattern};
 pub use orientation::Orientation;
 pub use probe::{MediaInfo, StreamInfo, StreamKind};

@@ -81,6 +81,9 @@ impl Damage {
     }
 }
 
+/// Pictures that a decoder may fail to give, one after the other, after the last packet: more than its threads hold.
+const FEW_WHILE_DRAINING: u64 = 256;
+
 /// Decodes the picture's stream of a file, frame by frame, in presentation order.
 #[derive(Debug)]
 pub struct VideoReader {
@@ -195,6 +198,9 @@ impl VideoReader {
     /// Damage met so far, including what FFmpeg reported only in words.
     pub fn damage(&self) -> Damage {
         let mut damage = self.damage.clone();
+        if self.clock.moved() > 0 {
+            damage.note(format!("{} frames have a time that is not after the one before", self.clock.moved()));
+        }
         let (errors, first) = log::input_errors();
         if let (true, Some(text)) = (errors > self.errors_at_start, first) {
             damage.count = damage.count.max(errors - self.errors_at_start);
@@ -224,6 +230,7 @@ impl VideoReader {
 
     /// Decodes one picture into `self.picture`; false at the end of the stream.
     fn decode(&mut self) -> Result<bool> {
+        let damaged_before = self.damage.count;
         loop {
             // SAFETY: decoder and frame are valid; receive drops what the frame held.
             let code = unsafe { ffi::avcodec_receive_frame(self.decoder.as_ptr(), self.picture.as_ptr()) };
@@ -241,12 +248,11 @@ impl VideoReader {
                         self.next_index,
                         error_text(code)
                     ));
-                    // A decoder that fails while draining has nothing more to give that it has not given already.
-                    if self.draining {
-                        self.draining = false;
+                    if !self.draining {
+                        self.feed()?;
+                    } else if self.damage.count > FEW_WHILE_DRAINING + damaged_before {
                         return Ok(false);
                     }
-                    self.feed()?;
                 }
             }
         }

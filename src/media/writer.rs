@@ -318,7 +318,9 @@ impl VideoWriter {
                 let target = *(*self.output.0).streams.add(self.stream);
                 ffi::av_packet_rescale_ts(raw, base, (*target).time_base);
                 (*raw).stream_index = self.stream as std::ffi::c_int;
-                let code = ffi::av_interleaved_write_frame(self.output.0, raw);
+                // Packets come here in order already. FFmpeg's own interleaving would hold up to ten seconds of
+                // them back for a stream that is silent, without a limit in bytes.
+                let code = ffi::av_write_frame(self.output.0, raw);
                 check(code, Kind::Io, || format!("writing frame {}", self.written))?;
             }
             self.written += 1;

@@ -27,11 +27,20 @@ pub(super) struct Capacities {
     pub(super) enlarged: usize,
 }
 
-/// Two decoded frames (6 MB each at 1080p 4:2:0) hide the decoder's unevenness, one registered frame keeps both
-/// stages busy, two enlarged ones (12 MB each at 1080p) let the encoder wait for its own threads.
-const ROOMY: Capacities = Capacities { decoded: 2, registered: 1, enlarged: 2 };
-/// Stages in lockstep.
-const TIGHT: Capacities = Capacities { decoded: 1, registered: 1, enlarged: 1 };
+/// Bytes that may wait in one channel: a few frames of small video hide the unevenness of decoder and encoder (two
+/// enlarged 1080p frames are 24 MB); frames of 4K (50 MB) are handed over directly.
+const CHANNEL_BYTES: u64 = 32 << 20;
+
+/// Stages in lockstep: nothing waits, each frame is handed over.
+const TIGHT: Capacities = Capacities { decoded: 0, registered: 0, enlarged: 0 };
+
+impl Capacities {
+    /// Comfortable lengths for the sizes of `plan`.
+    fn roomy(plan: &EnlargePlan) -> Self {
+        let frames = |layout: &PictureLayout| (CHANNEL_BYTES / frame_bytes(layout).max(1)).min(2) as usize;
+        Self { decoded: frames(&plan.from), registered: frames(&plan.from).min(1), enlarged: frames(&plan.to) }
+    }
+}
 
 /// Bytes of one frame as planes of `f32`.
 fn frame_bytes(layout: &PictureLayout) -> u64 {
@@ -44,7 +53,7 @@ fn frame_bytes(layout: &PictureLayout) -> u64 {
 impl MemoryPlan {
     /// The memory of `plan` with comfortable channels.
     pub fn of(plan: &EnlargePlan) -> Self {
-        Self::with(plan, ROOMY)
+        Self::with(plan, Capacities::roomy(plan))
     }
 
     fn with(plan: &EnlargePlan, capacities: Capacities) -> Self {
@@ -79,8 +88,9 @@ impl MemoryPlan {
 /// # Errors
 /// [`Kind::Resource`] if even the shortest channels need more, with both numbers.
 pub(super) fn capacities(plan: &EnlargePlan, limit: Option<u64>) -> Result<Capacities> {
-    let Some(limit) = limit else { return Ok(ROOMY) };
-    for capacities in [ROOMY, TIGHT] {
+    let roomy = Capacities::roomy(plan);
+    let Some(limit) = limit else { return Ok(roomy) };
+    for capacities in [roomy, TIGHT] {
         if MemoryPlan::with(plan, capacities).total() <= limit {
             return Ok(capacities);
         }

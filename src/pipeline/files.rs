@@ -71,8 +71,8 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
-/// Frames whose memory waits for the next ones: no more than the channels and the window set free at once.
-const SPARE_FRAMES: usize = 6;
+/// Frames whose memory waits for the next ones: as many as are set free before one is asked for.
+const SPARE_FRAMES: usize = 1;
 
 #[derive(Debug, Default)]
 struct Tally {
@@ -102,10 +102,10 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         reader.start_at(seconds)?;
     }
     control.expect(job.excerpt.frames.unwrap_or(source.frames_estimated));
-    let planes = PlanePool::new(SPARE_FRAMES);
+    let (small, large) = (PlanePool::new(SPARE_FRAMES), PlanePool::new(SPARE_FRAMES));
+    reader.use_pool(small.clone());
     let registrar = FrameRegistrar::new(&plan.from, plan.window > 0, cpu)?;
-    let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), planes.clone(), cpu)?;
-    reader.use_pool(planes.clone());
+    let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, large.clone(), cpu)?;
     let mut output = job.output.clone();
     output.encoder.threads = job.threads;
     let mut writer =
@@ -122,7 +122,7 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
             tally.noise += enlarged.noise;
             tally.scene_cuts.extend(enlarged.motion.scene_cut.then_some(enlarged.frame.index));
             writer.write(&enlarged.frame)?;
-            planes.give(enlarged.frame.planes);
+            large.give(enlarged.frame.planes);
             Ok(())
         },
         capacities,

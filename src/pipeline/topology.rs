@@ -139,3 +139,133 @@ fn encode(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, Kind};
+    use crate::frame::{ColorFamily, PictureLayout, Plane, PlanePool};
+    use crate::kernels::CpuLevel;
+    use crate::pipeline::{EnlargeOptions, Method};
+
+    /// Where a test job goes wrong.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Fault {
+        Nowhere,
+        Error(Stage, u64),
+        Panic(Stage, u64),
+        StopAt(u64),
+    }
+
+    fn layout() -> PictureLayout {
+        PictureLayout {
+            width: 24,
+            height: 16,
+            family: ColorFamily::Gray,
+            chroma_log2: (0, 0),
+            chroma_site: crate::frame::ChromaSite { x: 0.0, y: 0.0 },
+            alpha: false,
+            depth: 8,
+            color: Default::default(),
+        }
+    }
+
+    fn frame(index: u64) -> Frame {
+        let value = |(y, x): (usize, usize)| ((x * 7 + y * 13 + index as usize) % 32 * 8) as f32;
+        Frame {
+            index,
+            pts: 3 * index as i64,
+            duration: 3,
+            planes: vec![Plane::from_shape_fn((16, 24), value)],
+            carried: vec![],
+        }
+    }
+
+    /// Runs 12 frames with `fault`; returns the result and the frames that came out.
+    fn job(fault: Fault, capacity: usize, method: Method) -> (Result<()>, Vec<u64>) {
+        let control = Control::default();
+        let plan = EnlargeOptions { method, ..Default::default() }.resolve(&layout()).expect("plan");
+        let registrar = FrameRegistrar::new(&plan.from, plan.window > 0, CpuLevel::detect()).expect("registrar");
+        let pools = (PlanePool::new(1), PlanePool::new(1));
+        let enlarger =
+            FrameEnlarger::new(&plan, registrar.registrar(), pools.0, pools.1, CpuLevel::detect()).expect("enlarger");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("pool");
+        let capacities = Capacities { decoded: capacity, registered: capacity, enlarged: capacity };
+        let strike = |stage: Stage, index: u64| match fault {
+            Fault::Error(s, n) if (s, n) == (stage, index) => Err(Error::new(Kind::Io, "injected")),
+            Fault::Panic(s, n) if (s, n) == (stage, index) => panic!("injected"),
+            _ => Ok(()),
+        };
+        let mut next = 0;
+        let mut source = || {
+            let index = next;
+            next += 1;
+            strike(Stage::Decode, index)?;
+            let mut made = frame(index);
+            // A picture without numbers makes registration fail; one of a wrong size makes fusion panic.
+            match fault {
+                Fault::Error(Stage::Register, n) if n == index => made.planes[0].fill(f32::NAN),
+                Fault::Panic(Stage::Fuse, n) if n == index => made.planes.clear(),
+                _ => {}
+            }
+            Ok((index < 12).then_some(made))
+        };
+        let mut out = Vec::new();
+        let mut sink = |enlarged: Enlarged| {
+            if fault == Fault::StopAt(enlarged.frame.index) {
+                control.stop(libc::SIGINT);
+            }
+            strike(Stage::Encode, enlarged.frame.index)?;
+            out.push(enlarged.frame.index);
+            Ok(())
+        };
+        let result = run(&mut source, registrar, enlarger, &mut sink, capacities, &pool, &control);
+        (result, out)
+    }
+
+    #[test]
+    fn every_frame_comes_out_in_order_whatever_the_channels() {
+        for capacity in [0, 1, 5] {
+            for method in Method::ALL {
+                let (result, out) = job(Fault::Nowhere, capacity, method);
+                assert!(result.is_ok(), "{method} with capacity {capacity}: {result:?}");
+                assert_eq!(out, (0..12).collect::<Vec<_>>(), "{method} with capacity {capacity}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_in_a_stage_is_that_stages_error_at_its_frame() {
+        for (stage, at) in
+            [(Stage::Decode, 0), (Stage::Decode, 7), (Stage::Register, 5), (Stage::Encode, 0), (Stage::Encode, 9)]
+        {
+            for capacity in [0, 2] {
+                let (result, out) = job(Fault::Error(stage, at), capacity, Method::Ibp);
+                let error = result.expect_err("injected");
+                assert_eq!((error.stage(), error.frame()), (Some(stage), Some(at)), "{error:?}");
+                assert!(out.len() < 12, "the job stopped early, {} frames came out", out.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_stage_is_that_stages_internal_error() {
+        let quiet = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let decode = job(Fault::Panic(Stage::Decode, 3), 1, Method::Ibp).0;
+        let fuse = job(Fault::Panic(Stage::Fuse, 4), 1, Method::ALL[4]).0;
+        let encode = job(Fault::Panic(Stage::Encode, 2), 1, Method::Ibp).0;
+        std::panic::set_hook(quiet);
+        for (stage, result) in [(Stage::Decode, decode), (Stage::Fuse, fuse), (Stage::Encode, encode)] {
+            let error = result.expect_err("injected");
+            assert_eq!((error.stage(), error.kind()), (Some(stage), Kind::Bug), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_asked_to_stop_says_so() {
+        let (result, out) = job(Fault::StopAt(3), 1, Method::Ibp);
+        assert_eq!(result.expect_err("stopped").kind(), Kind::Interrupted, "SIGINT");
+        assert!(out.len() <= 5, "{} frames came out after the stop at frame 3", out.len());
+    }
+}

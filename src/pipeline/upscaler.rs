@@ -165,7 +165,8 @@ impl UpscalerBuilder {
     pub fn build(self) -> Result<Upscaler> {
         let plan = self.options.resolve(&self.layout)?;
         let registrar = FrameRegistrar::new(&plan.from, plan.window > 0, self.cpu)?;
-        let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), PlanePool::new(0), self.cpu)?;
+        let enlarger =
+            FrameEnlarger::new(&plan, registrar.registrar(), PlanePool::new(0), PlanePool::new(1), self.cpu)?;
         Ok(Upscaler { plan, registrar, enlarger })
     }
 }

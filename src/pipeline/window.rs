@@ -39,7 +39,10 @@ pub(super) struct FrameEnlarger {
     /// Position in `frames` of the next one to enlarge.
     next: usize,
     to: PictureLayout,
-    pool: PlanePool,
+    /// Where planes of the input go when they are done with.
+    small: PlanePool,
+    /// Where planes for the output come from.
+    large: PlanePool,
 }
 
 impl FrameEnlarger {
@@ -47,7 +50,8 @@ impl FrameEnlarger {
     pub(super) fn new(
         plan: &EnlargePlan,
         registrar: Option<Arc<Registrar>>,
-        pool: PlanePool,
+        small: PlanePool,
+        large: PlanePool,
         cpu: CpuLevel,
     ) -> Result<Self> {
         let engine = match plan.method {
@@ -65,7 +69,16 @@ impl FrameEnlarger {
                 Engine::Fuse(Box::new(BackProjection::new(&plan.from, &plan.to, options, cpu)?))
             }
         };
-        Ok(Self { engine, registrar, radius: plan.window, frames: VecDeque::new(), next: 0, to: plan.to.clone(), pool })
+        Ok(Self {
+            engine,
+            registrar,
+            radius: plan.window,
+            frames: VecDeque::new(),
+            next: 0,
+            to: plan.to.clone(),
+            small,
+            large,
+        })
     }
 
     /// Takes the next frame; `ready` gets each frame that can now be enlarged, until it says stop with `false`.
@@ -85,7 +98,7 @@ impl FrameEnlarger {
             self.next += 1;
             while self.next > self.radius {
                 if let Some(old) = self.frames.pop_front() {
-                    self.pool.give(old.frame.planes);
+                    self.small.give(old.frame.planes);
                 }
                 self.next -= 1;
             }
@@ -108,7 +121,7 @@ impl FrameEnlarger {
         let (planes, share, noise) = match &mut self.engine {
             Engine::Pass => (current.frame.planes.clone(), 0.0, 0.0),
             Engine::Interpolate(resampler) => {
-                let mut planes = self.pool.take(&self.to);
+                let mut planes = self.large.take(&self.to);
                 resampler.resample(&current.frame.planes, &mut planes);
                 (planes, 0.0, 0.0)
             }

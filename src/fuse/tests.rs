@@ -1,0 +1,299 @@
+//! Whole reconstructions on scenes whose truth is known exactly.
+
+use super::*;
+use crate::color::ColorDescription;
+use crate::frame::ChromaSite;
+
+fn layout(width: usize, height: usize, family: ColorFamily, alpha: bool) -> PictureLayout {
+    let chroma_log2 = if family == ColorFamily::YCbCr { (1, 1) } else { (0, 0) };
+    let (chroma_site, color) = (ChromaSite { x: 0.0, y: 0.5 }, ColorDescription::default());
+    PictureLayout { width, height, family, chroma_log2, chroma_site, alpha, depth: 8, color }
+}
+
+/// Waves (amplitude, radians per low-resolution pixel in x and y, phase): the first two are beyond the Nyquist rate
+/// of the frames at x2, the others are not.
+const WAVES: [(f64, f64, f64, f64); 5] = [
+    (16.0, 3.6, 0.9, 0.3),
+    (14.0, -1.2, 3.9, 1.1),
+    (18.0, 2.1, -1.4, 2.0),
+    (20.0, 0.5, 0.35, 0.7),
+    (15.0, -0.9, 1.9, 4.0),
+];
+
+/// The scene at (x, y) in low-resolution pixels, blurred by a Gaussian of `sigma` of them.
+fn scene(x: f64, y: f64, sigma: f64) -> f32 {
+    let wave = |(a, fx, fy, p): (f64, f64, f64, f64)| {
+        a * (-0.5 * sigma * sigma * (fx * fx + fy * fy)).exp() * (fx * x + fy * y + p).sin()
+    };
+    (128.0 + WAVES.into_iter().map(wave).sum::<f64>()) as f32
+}
+
+/// What a frame shows after the content has moved by (dx, dy); chroma is a darker copy on its own grid.
+fn frame(layout: &PictureLayout, dx: f64, dy: f64) -> Vec<Plane> {
+    let plane = |index: usize| {
+        let (lx, ly) = layout.plane_log2(index);
+        let (sx, sy) = (f64::from(1u32 << lx), f64::from(1u32 << ly));
+        let (ox, oy) = if lx + ly > 0 { (layout.chroma_site.x, layout.chroma_site.y) } else { (0.0, 0.0) };
+        Plane::from_shape_fn(layout.plane_size(index), |(i, j)| {
+            let (x, y) = (sx * j as f64 + ox - dx, sy * i as f64 + oy - dy);
+            // Slower waves in chroma: its grid is coarser.
+            let slow = if lx > 0 { 0.4 } else { 1.0 };
+            scene(slow * x, slow * y, slow * 0.33 * sx)
+        })
+    };
+    (0..layout.plane_count()).map(plane).collect()
+}
+
+/// The sharp scene on the grid of `plane` of the output.
+fn truth(from: &PictureLayout, to: &PictureLayout, index: usize) -> Plane {
+    let (my, mx) = from.plane_maps(index, to);
+    let (lx, ly) = from.plane_log2(index);
+    let (ox, oy) = if lx > 0 { (from.chroma_site.x, from.chroma_site.y) } else { (0.0, 0.0) };
+    let slow = if lx > 0 { 0.4 } else { 1.0 };
+    Plane::from_shape_fn(to.plane_size(index), |(i, j)| {
+        let x = f64::from(1u32 << lx) * mx.input_position(j as f64) + ox;
+        let y = f64::from(1u32 << ly) * my.input_position(i as f64) + oy;
+        scene(slow * x, slow * y, 0.0)
+    })
+}
+
+/// PSNR away from the border, peak 255.
+fn psnr(a: &Plane, b: &Plane) -> f64 {
+    let (h, w) = a.dim();
+    let m = 6.min(h / 4).min(w / 4);
+    let s = ndarray::s![m..h - m, m..w - m];
+    let difference = &a.slice(s) - &b.slice(s);
+    10.0 * (255f64.powi(2) / f64::from(difference.mapv(|d| d * d).mean().unwrap_or(0.0)).max(1e-9)).log10()
+}
+
+const SHIFTS: [(f64, f64); 4] = [(0.5, 0.1), (-0.45, 0.55), (0.05, -0.5), (1.5, 1.45)];
+
+struct Clip {
+    from: PictureLayout,
+    reference: Vec<Plane>,
+    others: Vec<(Vec<Plane>, Motion)>,
+}
+
+impl Clip {
+    fn new(from: PictureLayout) -> Self {
+        let other = |(dx, dy)| (frame(&from, dx, dy), Motion::translation(dx, dy));
+        Self { reference: frame(&from, 0.0, 0.0), others: SHIFTS.into_iter().map(other).collect(), from }
+    }
+
+    fn neighbours(&self) -> Vec<Neighbour<'_>> {
+        self.others.iter().map(|(planes, motion)| Neighbour { planes, motion, gain: 1.0, offset: 0.0 }).collect()
+    }
+
+    fn run(&self, to: &PictureLayout, neighbours: &[Neighbour<'_>], cpu: CpuLevel) -> Reconstruction {
+        let mut fuse = BackProjection::new(&self.from, to, Options::default(), cpu).expect("valid sizes");
+        fuse.reconstruct(&self.reference, neighbours)
+    }
+}
+
+#[test]
+fn several_shifted_frames_show_what_one_cannot() {
+    let clip = Clip::new(layout(64, 56, ColorFamily::Gray, false));
+    let to = clip.from.resized(128, 112);
+    let want = truth(&clip.from, &to, 0);
+    let bicubic = {
+        let mut solver = Solver::new(clip.from.plane_maps(0, &to), 0.33, CpuLevel::SCALAR);
+        psnr(&solver.enlarged(&slice(&clip.reference[0]), (0.0, 255.0)), &want)
+    };
+    let single = psnr(&clip.run(&to, &[], CpuLevel::SCALAR).planes[0], &want);
+    let several = clip.run(&to, &clip.neighbours(), CpuLevel::SCALAR);
+    let gain = psnr(&several.planes[0], &want) - bicubic;
+    assert!(gain > 4.0, "gain over bicubic {gain:.2} dB (one frame {:.2})", single - bicubic);
+    assert!(several.multi_frame_share > 0.8, "share {}", several.multi_frame_share);
+}
+
+#[test]
+fn motion_of_the_wrong_sign_is_no_help() {
+    let clip = Clip::new(layout(64, 56, ColorFamily::Gray, false));
+    let to = clip.from.resized(128, 112);
+    let want = truth(&clip.from, &to, 0);
+    let right = psnr(&clip.run(&to, &clip.neighbours(), CpuLevel::SCALAR).planes[0], &want);
+    let turned: Vec<Motion> = SHIFTS.iter().map(|&(dx, dy)| Motion::translation(-dx, -dy)).collect();
+    let neighbours: Vec<_> =
+        clip.neighbours().into_iter().zip(&turned).map(|(n, motion)| Neighbour { motion, ..n }).collect();
+    let wrong = psnr(&clip.run(&to, &neighbours, CpuLevel::SCALAR).planes[0], &want);
+    assert!(right > wrong + 3.0, "right {right:.2} dB, turned {wrong:.2} dB");
+}
+
+#[test]
+fn a_constant_stays_constant_in_every_layout_and_size() {
+    let sizes = [(1, 1), (1, 9), (3, 2), (2, 3), (17, 5)];
+    for family in [ColorFamily::Gray, ColorFamily::YCbCr, ColorFamily::Rgb] {
+        for ((w, h), alpha) in sizes.into_iter().zip([false, true, false, true, true]) {
+            for scale in [1.0, 1.5, 2.0, 3.0, 4.0, 8.0] {
+                let from = layout(w, h, family, alpha);
+                let to = from.resized((w as f64 * scale) as usize, (h as f64 * scale) as usize);
+                let flat = |value: f32| -> Vec<Plane> {
+                    (0..from.plane_count()).map(|p| Plane::from_elem(from.plane_size(p), value)).collect()
+                };
+                // A brighter neighbour; its light does not touch chroma.
+                let shifts = [(0.4, -2.3), (1.0, 0.0), (0.3, 1.0), (0.0, -0.6)];
+                let motions = shifts.map(|(dx, dy)| Motion::translation(dx, dy));
+                let mut other = flat(91.0);
+                if family == ColorFamily::YCbCr {
+                    other[1..3].iter_mut().for_each(|plane| plane.fill(90.0));
+                }
+                let (planes, gain, offset) = (&other[..], 1.0, 1.0);
+                let neighbours: Vec<Neighbour<'_>> =
+                    motions.iter().map(|motion| Neighbour { planes, motion, gain, offset }).collect();
+                let mut fuse = BackProjection::new(&from, &to, Options::default(), CpuLevel::SCALAR).expect("sizes");
+                let out = fuse.reconstruct(&flat(90.0), &neighbours);
+                assert_eq!(out.planes.len(), to.plane_count(), "planes");
+                for (index, plane) in out.planes.iter().enumerate() {
+                    assert_eq!(plane.dim(), to.plane_size(index), "{family:?} {w}x{h} by {scale}, plane {index}");
+                    let worst = plane.iter().map(|v| (v - 90.0).abs()).fold(0.0, f32::max);
+                    assert!(worst < 0.01, "{family:?} {w}x{h} by {scale}, plane {index}: off by {worst}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_of_another_scene_leave_the_single_frame_result() {
+    let clip = Clip::new(layout(64, 48, ColorFamily::YCbCr, false));
+    let to = clip.from.resized(128, 96);
+    let alone = clip.run(&to, &[], CpuLevel::SCALAR);
+    let other: Vec<Plane> = clip.reference.iter().map(|p| p.mapv(|v| 255.0 - v)).collect();
+    let motion = Motion::still();
+    let wrong = Neighbour { planes: &other, motion: &motion, gain: 1.0, offset: 0.0 };
+    let out = clip.run(&to, &[wrong, wrong], CpuLevel::SCALAR);
+    assert_eq!(out.multi_frame_share, 0.0, "share");
+    for (a, b) in alone.planes.iter().zip(&out.planes) {
+        let quality = psnr(a, b);
+        assert!(quality > 50.0, "differs from the single-frame result: {quality:.1} dB");
+    }
+}
+
+#[test]
+fn an_object_that_moves_otherwise_is_taken_from_the_reference() {
+    let clip = Clip::new(layout(64, 48, ColorFamily::Gray, false));
+    let to = clip.from.resized(128, 96);
+    let alone = clip.run(&to, &[], CpuLevel::SCALAR);
+    let mut others = clip.others.clone();
+    for (planes, _) in &mut others {
+        planes[0].slice_mut(ndarray::s![16..32, 20..40]).mapv_inplace(|v| 250.0 - 0.9 * v);
+    }
+    let neighbours: Vec<_> =
+        others.iter().map(|(planes, motion)| Neighbour { planes, motion, gain: 1.0, offset: 0.0 }).collect();
+    let out = clip.run(&to, &neighbours, CpuLevel::SCALAR);
+    let inner = ndarray::s![42..54, 52..68];
+    let worst =
+        (&out.planes[0].slice(inner) - &alone.planes[0].slice(inner)).iter().map(|d| d.abs()).fold(0.0, f32::max);
+    assert!(worst < 6.0, "inside the object the result differs from the single-frame one by {worst}");
+}
+
+#[test]
+fn repeated_frames_are_skipped() {
+    let clip = Clip::new(layout(32, 24, ColorFamily::YCbCr, false));
+    let to = clip.from.resized(64, 48);
+    let (same, motion) = (clip.reference.clone(), Motion::still());
+    let neighbour = Neighbour { planes: &same, motion: &motion, gain: 1.0, offset: 0.0 };
+    let (alone, out) = (clip.run(&to, &[], CpuLevel::SCALAR), clip.run(&to, &[neighbour; 3], CpuLevel::SCALAR));
+    assert_eq!(alone.planes, out.planes, "a repeat adds nothing");
+}
+
+#[test]
+fn a_change_of_light_is_undone_before_frames_are_used() {
+    let clip = Clip::new(layout(64, 48, ColorFamily::Gray, false));
+    let to = clip.from.resized(128, 96);
+    let lit: Vec<(Vec<Plane>, f64, f64)> = clip
+        .others
+        .iter()
+        .zip([(0.9, 4.0), (1.08, -6.0), (0.95, 0.0), (1.0, 5.0)])
+        .map(|((planes, _), (gain, offset))| {
+            (planes.iter().map(|p| p.mapv(|v| gain * v + offset)).collect(), f64::from(gain), f64::from(offset))
+        })
+        .collect();
+    let neighbours: Vec<_> = lit
+        .iter()
+        .zip(&clip.others)
+        .map(|((planes, gain, offset), (_, motion))| Neighbour { planes, motion, gain: *gain, offset: *offset })
+        .collect();
+    let (plain, lit) =
+        (clip.run(&to, &clip.neighbours(), CpuLevel::SCALAR), clip.run(&to, &neighbours, CpuLevel::SCALAR));
+    let quality = psnr(&plain.planes[0], &lit.planes[0]);
+    assert!(quality > 55.0, "differs from the result in steady light: {quality:.1} dB");
+}
+
+#[test]
+fn chroma_stays_in_place_and_gains_too() {
+    let clip = Clip::new(layout(96, 80, ColorFamily::YCbCr, false));
+    let to = clip.from.resized(192, 160);
+    let out = clip.run(&to, &clip.neighbours(), CpuLevel::SCALAR);
+    for plane in 1..3 {
+        let want = truth(&clip.from, &to, plane);
+        let (h, w) = want.dim();
+        let quality = psnr(&out.planes[plane], &want);
+        let moved = psnr(
+            &out.planes[plane].slice(ndarray::s![.., 1..]).to_owned(),
+            &want.slice(ndarray::s![.., ..w - 1]).to_owned(),
+        );
+        assert!(quality > 32.0, "plane {plane} of {h}x{w}: {quality:.1} dB");
+        assert!(quality > moved + 6.0, "plane {plane}: {quality:.1} dB in place, {moved:.1} dB one pixel off");
+    }
+}
+
+#[test]
+fn threads_and_cpu_levels_do_not_change_a_bit() {
+    for (from, to) in [((50, 37), (100, 74)), ((41, 30), (61, 52)), ((23, 31), (92, 124))] {
+        let clip = Clip::new(layout(from.0, from.1, ColorFamily::YCbCr, true));
+        let to = clip.from.resized(to.0, to.1);
+        let want = clip.run(&to, &clip.neighbours(), CpuLevel::SCALAR);
+        for cpu in CpuLevel::available() {
+            for threads in [1, 2, 5] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+                let out = pool.install(|| clip.run(&to, &clip.neighbours(), cpu));
+                assert_eq!(want.planes, out.planes, "{cpu:?}, {threads} threads, {from:?}");
+                assert_eq!(want.multi_frame_share.to_bits(), out.multi_frame_share.to_bits(), "share");
+            }
+        }
+    }
+}
+
+#[test]
+fn buffers_of_one_frame_do_not_leak_into_the_next() {
+    let clip = Clip::new(layout(40, 30, ColorFamily::Rgb, true));
+    let to = clip.from.resized(80, 60);
+    let mut fuse = BackProjection::new(&clip.from, &to, Options::default(), CpuLevel::SCALAR).expect("sizes");
+    let first = fuse.reconstruct(&clip.reference, &clip.neighbours());
+    fuse.reconstruct(&clip.others[0].0, &clip.neighbours()[2..]);
+    fuse.reconstruct(&clip.reference, &[]);
+    let again = fuse.reconstruct(&clip.reference, &clip.neighbours());
+    assert_eq!(first.planes, again.planes, "the same input gives the same output");
+}
+
+#[test]
+fn values_outside_their_domain_are_refused_with_their_range() {
+    let from = layout(16, 16, ColorFamily::Gray, false);
+    let refuse = |to: &PictureLayout, options: Options| {
+        let error = BackProjection::new(&from, to, options, CpuLevel::SCALAR).expect_err("refused");
+        assert_eq!(error.kind(), Kind::Usage, "{error}");
+        error.to_string()
+    };
+    let (to, plain) = (from.resized(32, 32), Options::default());
+    assert!(refuse(&to, Options { psf_sigma: 3.0, ..plain }).contains("0.1 to 1"), "sigma");
+    assert!(refuse(&to, Options { psf_sigma: f64::NAN, ..plain }).contains("NaN"), "sigma");
+    assert!(refuse(&to, Options { iterations: Some(1000), ..plain }).contains("0 to 100"), "iterations");
+    assert!(refuse(&to, Options { prior: -1.0, ..plain }).contains("0 to 2"), "prior");
+    assert!(refuse(&from.resized(8, 16), plain).contains("16x16 to 8x16"), "smaller");
+}
+
+#[test]
+fn a_neighbour_without_usable_motion_or_light_is_ignored() {
+    let clip = Clip::new(layout(24, 20, ColorFamily::YCbCr, false));
+    let to = clip.from.resized(48, 40);
+    let alone = clip.run(&to, &[], CpuLevel::SCALAR);
+    let planes = &clip.others[0].0[..];
+    let bad = [(f64::NAN, 0.0, 1.0), (0.0, f64::INFINITY, 1.0), (1e12, 0.0, 1.0), (0.0, -30.0, 1.0), (0.0, 0.0, 0.0)];
+    for (dx, dy, gain) in bad {
+        let motion = Motion::translation(dx, dy);
+        let out = clip.run(&to, &[Neighbour { planes, motion: &motion, gain, offset: 0.0 }], CpuLevel::SCALAR);
+        let same = out.planes.iter().zip(&alone.planes).all(|(a, b)| psnr(a, b) > 50.0);
+        assert!(same && out.multi_frame_share == 0.0, "({dx}, {dy}), gain {gain}");
+    }
+}

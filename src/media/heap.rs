@@ -1,0 +1,15 @@
+//! One heap for the whole process.
+//!
+//! glibc gives each thread a heap of its own. Pictures are made by one stage and freed by another, so each heap keeps
+//! what another one needs: measured at 960x540 to 1080p, 140 MiB with one heap and 140 to 190 MiB, growing with the
+//! length of the video, with one per thread. Nothing here allocates in inner loops, so sharing costs no time.
+
+/// Makes all threads share one heap, where the C library can. To be called before the first thread is started, by
+/// programs only: a library has no business to decide it.
+pub fn use_one_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: sets a number in the C library; called before other threads allocate.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
