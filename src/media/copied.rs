@@ -261,6 +261,9 @@ unsafe fn add_stream(
                 return Ok(None);
             }
             StreamKind::Attachment if tag(stream, c"filename").is_none() => "the attachment has no name",
+            StreamKind::Audio if (*(*stream).codecpar).sample_rate <= 0 => {
+                "nothing of it can be decoded, its rate is unknown"
+            }
             _ if kind == StreamKind::Attachment || holds(container, (*stream).codecpar) => {
                 let target = new_stream(output)?;
                 copy_description(stream, target, container)?;

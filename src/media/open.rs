@@ -259,7 +259,8 @@ fn refused(spec: &InputSpec, code: c_int) -> Error {
             .file(&spec.path);
     }
     let name = if spec.is_pipe() { Path::new("standard input") } else { &spec.path };
-    let kind = super::ffi::error_kind(code, Kind::Input);
+    // A header that ends too early is an "Input/output error" to some demuxers: it is the file all the same.
+    let kind = if -code == libc::ENOMEM { Kind::Resource } else { Kind::Input };
     Error::new(kind, format!("is not a video that FFmpeg can read: {}", error_text(code))).file(name)
 }
 

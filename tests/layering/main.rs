@@ -54,12 +54,12 @@ const OWNERS: &[(&str, Owner)] = &[
     ("clap_complete", Only(&["cli", "main"])),
     ("clap_mangen", Only(&["cli", "main"])),
     ("indicatif", Only(&["cli", "main"])),
-    ("ctrlc", Only(&["cli", "main"])),
+    ("signal_hook", Only(&["cli"])),
+    ("bytesize", Only(&["cli"])),
     ("serde_json", Only(&["cli", "report", "segment", "refine", "train"])),
     ("crossbeam", Only(&["pipeline"])),
     ("ffmpeg_next", Only(&["media"])),
     ("rustfft", Only(&["register"])),
-    ("realfft", Only(&["register"])),
     ("std::arch", Only(&["kernels"])),
     ("core::arch", Only(&["kernels"])),
     // Kernels work on slices they are given; what runs them decides about threads.
@@ -69,7 +69,6 @@ const OWNERS: &[(&str, Owner)] = &[
     ("tempfile", Anywhere),
     ("serde", Anywhere),
     ("ndarray", Anywhere),
-    ("thiserror", Anywhere),
 ];
 const UNSAFE_IN: &[&str] = &["kernels", "media"];
 
