@@ -138,6 +138,9 @@ impl VideoReader {
             skip_before: None,
             pool: PlanePool::new(0),
         };
+        // SAFETY: the stream belongs to the open input.
+        let base = unsafe { (*reader.input.streams()[stream]).time_base };
+        reader.info.time_base = if base.num > 0 && base.den > 0 { (base.num, base.den) } else { (1, 90_000) };
         reader.learn_from_first_picture(spec)?;
         Ok(reader)
     }
@@ -278,11 +281,27 @@ impl VideoReader {
             }
             // SAFETY: the packet was filled above.
             let ours = unsafe { (*self.packet.as_ptr()).stream_index as usize == self.info.stream };
+            if ours {
+                self.note_contradicting_times();
+            }
             let sent = if ours { self.send(self.packet.as_ptr()) } else { Ok(()) };
             self.packet.clear();
             if ours {
                 return sent;
             }
+        }
+    }
+
+    /// No codec reorders pictures over a minute: then one of a packet's two times is wrong.
+    fn note_contradicting_times(&mut self) {
+        // SAFETY: the packet was just filled.
+        let (pts, dts) = unsafe { ((*self.packet.as_ptr()).pts, (*self.packet.as_ptr()).dts) };
+        if pts == NO_TIME || dts == NO_TIME {
+            return;
+        }
+        let apart = self.info.seconds(pts.saturating_sub(dts)).abs();
+        if apart > 60.0 {
+            self.damage.note(format!("a packet after frame {} has times {apart:.0} s apart", self.next_index));
         }
     }
 
@@ -380,8 +399,6 @@ impl VideoReader {
             self.info.layout = self.native.layout(frame);
             check_size(&self.info.layout, spec)?;
             self.info.codec = codec_name((*stream).codecpar);
-            let base = (*stream).time_base;
-            self.info.time_base = if base.num > 0 && base.den > 0 { (base.num, base.den) } else { (1, 90_000) };
             let guessed = ffi::av_guess_frame_rate(self.input.as_ptr(), stream, frame);
             self.info.frame_rate = if guessed.num > 0 && guessed.den > 0 { (guessed.num, guessed.den) } else { (0, 1) };
             let aspect = ffi::av_guess_sample_aspect_ratio(self.input.as_ptr(), stream, frame);
