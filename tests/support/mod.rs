@@ -53,6 +53,13 @@ impl Scratch {
         self.tool("ffmpeg", &format!("-v error -nostdin -y {arguments}"))
     }
 
+    /// Whether FFmpeg could do it.
+    pub(crate) fn try_ffmpeg(&self, arguments: &str) -> bool {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "quiet", "-nostdin", "-y"]).args(arguments.split_whitespace());
+        command.current_dir(self.0.path()).status().expect("FFmpeg is installed by scripts/setup.sh").success()
+    }
+
     /// A clip of `frames` pictures: `source` is FFmpeg's name of a test picture with its options.
     pub(crate) fn clip(&self, name: &str, source: &str, frames: usize) {
         self.ffmpeg(&format!("-f lavfi -i {source} -frames:v {frames} -c:v ffv1 {name}"));
@@ -107,12 +114,27 @@ impl Scratch {
     }
 
     /// Seconds at which the decoded pictures of a file are shown.
+    #[track_caller]
     pub(crate) fn times(&self, name: &str) -> Vec<f64> {
+        let told = self.told_times(name);
+        told.into_iter().map(|t| t.expect("every frame has a time")).collect()
+    }
+
+    /// As `times`, where some may be missing.
+    pub(crate) fn told_times(&self, name: &str) -> Vec<Option<f64>> {
         let entry = "frame=best_effort_timestamp_time";
         let text = self.tool("ffprobe", &format!("-v error -select_streams v:0 -show_entries {entry} -of json {name}"));
         let value: Value = serde_json::from_str(&text).expect("ffprobe writes JSON");
-        let time = |frame: &Value| number(&frame["best_effort_timestamp_time"]);
+        let time = |frame: &Value| frame["best_effort_timestamp_time"].as_str().and_then(|t| t.parse().ok());
         list(&value["frames"]).iter().map(time).collect()
+    }
+
+    /// The first decoded picture, as ffprobe describes it.
+    pub(crate) fn first_frame(&self, name: &str) -> Value {
+        let what = "-select_streams v:0 -show_frames -read_intervals %+#1 -of json";
+        let text = self.tool("ffprobe", &format!("-v error {what} {name}"));
+        let value: Value = serde_json::from_str(&text).expect("ffprobe writes JSON");
+        value["frames"][0].clone()
     }
 
     /// Checksums of all packets of the streams `map` selects, without their times.
@@ -198,10 +220,10 @@ pub(crate) fn number(value: &Value) -> f64 {
     value.as_f64().or_else(text).unwrap_or_else(|| panic!("{value} is no number"))
 }
 
-/// Last column of the lines of a framemd5 list.
-fn checksums(text: &str) -> Vec<String> {
+/// The checksums of a framemd5 list: the sixth column; side data may follow.
+pub(crate) fn checksums(text: &str) -> Vec<String> {
     let lines = text.lines().filter(|l| !l.starts_with('#'));
-    lines.filter_map(|l| l.rsplit(',').next()).map(|s| s.trim().to_owned()).collect()
+    lines.filter_map(|l| l.split(',').nth(5)).map(|s| s.trim().to_owned()).collect()
 }
 
 /// Asserts that two lists of times are as long and nowhere further apart than `tolerance` seconds.
