@@ -335,7 +335,9 @@ fn help_version_completions_and_manual_are_complete() {
         assert!(help.contains(&format!("  {command}")), "{command} is not in the help:\n{help}");
         assert!(manual.contains(command), "{command} is not in the manual");
     }
-    for code in ["   0  ", "   2  ", "   3  ", "  65  ", "  69  ", "  70  ", "  73  ", "  74  ", "  75  ", " 130  ", " 143  "] {
+    for code in
+        ["   0  ", "   2  ", "   3  ", "  65  ", "  69  ", "  70  ", "  73  ", "  74  ", "  75  ", " 130  ", " 143  "]
+    {
         assert!(help.contains(code), "exit code {code} is not in the help:\n{help}");
     }
     assert!(manual.starts_with(".ie") || manual.contains(".TH subpel"), "roff:\n{manual}");
@@ -488,7 +490,10 @@ fn damaged_inputs_end_with_3_and_keep_what_decodes() {
     let middle = bytes.len() / 2;
     bytes[middle..middle + 1500].fill(0x55);
     scratch.write("hole.ts", &bytes);
-    scratch.subpel("upscale hole.ts out.mkv --method bicubic --progress none").ends(3).mentions(&["hole.ts", "damaged"]);
+    scratch
+        .subpel("upscale hole.ts out.mkv --method bicubic --progress none")
+        .ends(3)
+        .mentions(&["hole.ts", "damaged"]);
     let frames = scratch.times("out.mkv").len();
     assert!((20..=50).contains(&frames), "{frames} frames of 50");
     scratch.subpel("motion hole.ts").ends(3).mentions(&["hole.ts", "damaged"]);

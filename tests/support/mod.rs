@@ -122,7 +122,13 @@ impl Scratch {
 
     /// As `times`, where some may be missing.
     pub(crate) fn told_times(&self, name: &str) -> Vec<Option<f64>> {
-        let entry = "frame=best_effort_timestamp_time";
+        self.told_times_of(name, None)
+    }
+
+    /// As `told_times`, for the first `packets` alone.
+    pub(crate) fn told_times_of(&self, name: &str, packets: Option<usize>) -> Vec<Option<f64>> {
+        let part = packets.map_or(String::new(), |n| format!("-read_intervals %+#{n}"));
+        let entry = format!("frame=best_effort_timestamp_time {part}");
         let text = self.tool("ffprobe", &format!("-v error -select_streams v:0 -show_entries {entry} -of json {name}"));
         let value: Value = serde_json::from_str(&text).expect("ffprobe writes JSON");
         let time = |frame: &Value| frame["best_effort_timestamp_time"].as_str().and_then(|t| t.parse().ok());
@@ -145,7 +151,9 @@ impl Scratch {
     /// Checksums of the decoded pictures, turned into `format` if one is given.
     pub(crate) fn pictures(&self, name: &str, format: Option<&str>) -> Vec<String> {
         let convert = format.map_or(String::new(), |f| format!("-pix_fmt {f} -sws_flags accurate_rnd+bitexact"));
-        checksums(&self.ffmpeg(&format!("-noautorotate -i {name} -map 0:v:0 -fps_mode passthrough {convert} -f framemd5 -")))
+        checksums(
+            &self.ffmpeg(&format!("-noautorotate -i {name} -map 0:v:0 -fps_mode passthrough {convert} -f framemd5 -")),
+        )
     }
 
     /// Bytes of the decoded pictures in `format`, one after the other.
