@@ -449,6 +449,21 @@ fn motion_finds_a_known_shift() {
 }
 
 #[test]
+fn motion_finds_a_hard_cut() {
+    let scratch = Scratch::new();
+    let four = "format=yuv420p,trim=end_frame=4,setpts=PTS-STARTPTS";
+    for size in ["64x48", "320x240"] {
+        let inputs = format!("-f lavfi -i mandelbrot=s={size}:r=25 -f lavfi -i testsrc2=s={size}:r=25");
+        let joined = format!("-filter_complex [0]{four}[a];[1]{four}[b];[a][b]concat");
+        scratch.ffmpeg(&format!("{inputs} {joined} -c:v ffv1 cut.mkv"));
+        let text = scratch.subpel("motion cut.mkv --json").ends(0).text();
+        let cuts: Vec<usize> =
+            text.lines().enumerate().filter(|(_, l)| l.contains("\"scene_cut\":true")).map(|(i, _)| i).collect();
+        assert_eq!(cuts, [4], "{size}: scene cuts of\n{text}");
+    }
+}
+
+#[test]
 fn metrics_of_a_file_with_itself_and_others() {
     let scratch = folder();
     scratch.clip("large.mkv", "testsrc2=s=96x64:r=25", 3);

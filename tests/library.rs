@@ -129,7 +129,7 @@ fn a_scene_is_enlarged_as_if_it_were_alone() {
     let first = enlarge(build(), (0..4).map(|i| frame(i, 0)));
     let second = enlarge(build(), (4..9).map(|i| frame(i, 1)));
     let cuts: Vec<u64> = film.iter().filter(|e| e.motion.scene_cut).map(|e| e.frame.index).collect();
-    assert_eq!(cuts, [4], "scene cuts");
+    assert_eq!(cuts, [4], "scene cuts: {:?}", film[4].motion);
     for (whole, alone) in film.iter().zip(first.iter().chain(&second)) {
         assert_eq!(whole.frame.planes, alone.frame.planes, "frame {}", whole.frame.index);
         assert_eq!(whole.neighbours, alone.neighbours, "neighbours of frame {}", whole.frame.index);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use support::{Done, Scratch, names_in, skipped};
 
 /// Kilobytes a run has held at most; it must succeed.
+#[expect(clippy::zombie_processes, reason = "wait4 waits for it")]
 fn peak_memory(scratch: &Scratch, arguments: &str) -> u64 {
     let child = scratch.raw_program(arguments).stderr(Stdio::null()).spawn().expect("the program starts");
     let pid = libc::pid_t::try_from(child.id()).expect("a process number");
