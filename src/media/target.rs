@@ -114,10 +114,10 @@ impl Target {
         let name =
             output.file_name().ok_or_else(|| Error::new(Kind::Usage, "the output has no file name").file(output))?;
         let mut prefix = std::ffi::OsString::from(".");
-        // A long name leaves room for what is added to it.
-        prefix.push(name.to_str().map_or("output", |n| {
-            &n[..n.char_indices().map(|(i, _)| i).take_while(|i| *i <= 100).last().unwrap_or(0)]
-        }));
+        // A long name leaves room for what is added to it; a sequence's folder must not look like a second pattern.
+        prefix.push(
+            name.to_str().map_or("output".to_owned(), |n| n.chars().take(50).collect::<String>().replace('%', "_")),
+        );
         prefix.push(".");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(".part");
