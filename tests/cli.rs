@@ -112,13 +112,6 @@ fn a_missing_encoder_ends_with_69() {
 }
 
 #[test]
-fn psf_auto_is_taken_as_the_readme_says() {
-    let scratch = folder();
-    scratch.subpel("upscale tiny.mkv out.mkv --psf auto --progress none").ends(0);
-    assert_eq!(scratch.times("out.mkv").len(), 3, "frames");
-}
-
-#[test]
 fn existing_outputs_stay_without_overwrite() {
     let scratch = folder();
     for name in ["out.mkv", "out.mp4", "out.png", "f0007.png"] {

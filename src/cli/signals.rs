@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: asked once, the job stops and tidies up; asked twice, or after ten seconds, the process ends.
+//! Ctrl-C and SIGTERM: asked once, the job stops and tidies up; asked twice, or after four seconds, the process ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::media::remove_unfinished;
 use crate::pipeline::Control;
 
 /// Longest wait for the stages to stop by themselves: a decoder may hang in a read.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Makes signals stop `control`'s job.
 ///
@@ -19,11 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// [`Kind::Resource`] if the handlers cannot be set.
 pub(super) fn stop_on_signals(control: &Arc<Control>) -> Result<()> {
     let failed = |e| Error::new(Kind::Resource, "signal handlers could not be set").caused_by(e);
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, libc::SIGXFSZ]).map_err(failed)?;
     let control = Arc::clone(control);
     let watch = move || {
         let mut asked = false;
         for signal in signals.forever() {
+            // A limit on the size of files then shows as a failed write, which says what happened.
+            if signal == libc::SIGXFSZ {
+                continue;
+            }
             if asked {
                 end_now(signal);
             }

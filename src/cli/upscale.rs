@@ -161,7 +161,7 @@ impl Upscale {
 
 /// `--dry-run`: reads the headers and the first frame only.
 fn describe(job: &Job) -> Result<Outcome> {
-    job.output.check((!job.input.is_pipe() && !job.input.is_sequence()).then_some(job.input.path.as_path()))?;
+    job.output.check((!job.input.is_pipe()).then_some(job.input.path.as_path()))?;
     let reader = VideoReader::open(&job.input, job.threads, crate::kernels::CpuLevel::detect())?;
     let plan = job.enlarge.resolve(&reader.info().layout)?;
     eprintln!("{}: {}", job.input.path.display(), text::plan_line(&plan));

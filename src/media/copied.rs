@@ -18,6 +18,9 @@ use crate::error::{Error, Kind, Result};
 /// Microseconds, in which streams are put in order.
 pub(super) const MICROSECONDS: ffi::AVRational = ffi::AVRational { num: 1, den: ffi::AV_TIME_BASE as c_int };
 
+/// FFmpeg's least strict compliance.
+pub(super) const EXPERIMENTAL: c_int = -2;
+
 /// What happens to one stream of the source.
 #[derive(Debug)]
 struct Route {
@@ -41,6 +44,8 @@ pub(super) struct CopiedStreams {
     /// Microseconds of the source's time that are kept.
     range: (i64, i64),
     skipped: u64,
+    /// Whether packets that an edit list hides would be heard in the output.
+    drops_hidden: bool,
 }
 
 /// What was kept and what was not, in words.
@@ -91,6 +96,8 @@ impl CopiedStreams {
             origin: 0,
             range: (i64::MIN, i64::MAX),
             skipped: 0,
+            // SAFETY: a fresh context has its format.
+            drops_hidden: !has_edit_lists(unsafe { (*output).oformat }),
         })
     }
 
@@ -185,6 +192,9 @@ impl CopiedStreams {
             {
                 return Ok(());
             }
+            if self.drops_hidden && is_hidden(raw, time) {
+                return Ok(());
+            }
             let from = (*self.input.streams()[index]).time_base;
             let target = *(*output).streams.add(route.output);
             retime(raw, from, (*target).time_base, self.origin, time, route);
@@ -198,6 +208,23 @@ impl CopiedStreams {
             check(code, Kind::Io, || format!("writing stream {}", route.output)).map(drop)
         }
     }
+}
+
+/// Whether a container hides what lies before its start, so that nothing has to be left out.
+pub(super) fn has_edit_lists(container: *const ffi::AVOutputFormat) -> bool {
+    // SAFETY: formats of FFmpeg are static.
+    let name = unsafe { copied((*container).name) };
+    ["mov", "mp4", "3gp", "3g2", "ipod", "ismv", "psp", "f4v"].contains(&name.as_str())
+}
+
+/// Whether an edit list of the source hides a packet. What ends within a twentieth of a second before the start stays:
+/// decoders need it to begin.
+///
+/// # Safety
+/// `packet` is valid.
+unsafe fn is_hidden(packet: *const ffi::AVPacket, time: i64) -> bool {
+    // SAFETY: by the caller's promise.
+    unsafe { (*packet).flags & ffi::AV_PKT_FLAG_DISCARD != 0 && time < -i64::from(ffi::AV_TIME_BASE) / 20 }
 }
 
 /// Moves a packet's times to the output's clock; decoding times must increase, as every container demands.
@@ -255,6 +282,7 @@ unsafe fn add_stream(
                 kept.copied.push(name);
                 return Ok(None);
             }
+            StreamKind::Picture if copied((*container).name) == "mov" => "this container keeps no cover",
             StreamKind::Attachment if !matroska => "this container holds no attachments",
             StreamKind::Data if rewritten(input, stream, container) => {
                 kept.copied.push(format!("{name} (written anew)"));
@@ -304,13 +332,45 @@ unsafe fn describe(index: usize, stream: *const ffi::AVStream, kind: StreamKind)
     }
 }
 
-/// Whether the container can hold packets of this codec.
+/// Codecs that a transport stream carries under their own name; FFmpeg's muxer does not tell.
+const TRANSPORT: &[&str] = &[
+    "mpeg2video",
+    "h264",
+    "hevc",
+    "mpeg4",
+    "mp1",
+    "mp2",
+    "mp3",
+    "aac",
+    "aac_latm",
+    "ac3",
+    "eac3",
+    "dts",
+    "truehd",
+    "opus",
+    "pcm_bluray",
+    "s302m",
+    "dvb_subtitle",
+    "dvb_teletext",
+    "scte_35",
+    "timed_id3",
+];
+
+/// Whether the container can hold packets of this codec. What FFmpeg calls experimental in MP4 (FLAC, TrueHD) has been
+/// specified since, and is better kept than lost.
 ///
 /// # Safety
 /// Both pointers are valid.
 unsafe fn holds(container: *const ffi::AVOutputFormat, parameters: *const ffi::AVCodecParameters) -> bool {
     // SAFETY: by the caller's promise.
-    unsafe { known_codec_id(parameters).is_ok_and(|id| ffi::avformat_query_codec(container, id, 0) == 1) }
+    unsafe {
+        let Ok(id) = known_codec_id(parameters) else { return false };
+        match ffi::avformat_query_codec(container, id, EXPERIMENTAL) {
+            answer @ 0.. => answer == 1,
+            _ if copied((*container).name) == "mpegts" => TRANSPORT.contains(&codec_name(parameters).as_str()),
+            _ => matches!(raw_enum!(parameters, codec_type), 0 | 1),
+        }
+    }
 }
 
 /// Data streams that the muxer makes itself from chapters or from the time code tag.

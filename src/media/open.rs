@@ -173,7 +173,11 @@ fn check_file(path: &Path) -> Result<()> {
         Ok(m) if m.is_dir() => {
             Err(unusable("is a folder, not a video").hint("a numbered sequence is given as FOLDER/%04d.png"))
         }
-        Ok(m) if m.is_file() && m.len() == 0 => Err(unusable("is empty (0 bytes)")),
+        Ok(m) if !m.is_file() => {
+            Err(unusable("is not a regular file")
+                .hint("a pipe is read with - as input: cat PIPE | subpel upscale - OUT"))
+        }
+        Ok(m) if m.len() == 0 => Err(unusable("is empty (0 bytes)")),
         Ok(_) => std::fs::File::open(path).map(drop).map_err(|e| unusable("cannot be opened").caused_by(e)),
     }
 }
@@ -192,6 +196,8 @@ fn plan(spec: &InputSpec) -> Result<(CString, *const ffi::AVInputFormat, Diction
         c"pipe:0".to_owned()
     } else if spec.is_url() {
         super::ffi::c_string(&spec.path.to_string_lossy())?
+    } else if spec.is_sequence() {
+        sequence_url(&spec.path)?
     } else {
         file_url(&spec.path)?
     };
@@ -199,7 +205,9 @@ fn plan(spec: &InputSpec) -> Result<(CString, *const ffi::AVInputFormat, Diction
         demuxer = find(c"image2");
         let (num, den) = spec.sequence_rate.unwrap_or((25, 1));
         options.set("framerate", &format!("{num}/{den}"))?;
-        options.set("start_number", &first_number(&spec.path)?.to_string())?;
+        let first = sequence_numbers(&spec.path).first().copied();
+        let missing = || Error::new(Kind::Input, "no file of this numbered sequence exists").file(&spec.path);
+        options.set("start_number", &first.ok_or_else(missing)?.to_string())?;
         options.set("pattern_type", "sequence")?;
     } else if !spec.allow_network && demuxer.is_null() {
         options.set("format_whitelist", &allowed_formats())?;
@@ -238,16 +246,35 @@ fn allowed_formats() -> String {
     }
 }
 
-/// The lowest number of a sequence's files.
-fn first_number(pattern: &Path) -> Result<u64> {
-    let missing = || Error::new(Kind::Input, "no file of this numbered sequence exists").file(pattern);
-    let name = pattern.file_name().and_then(|n| n.to_str()).ok_or_else(missing)?;
-    let (prefix, rest) = name.split_once('%').ok_or_else(missing)?;
-    let suffix = rest.split_once('d').map_or("", |(_, s)| s);
-    let folder = pattern.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let entries = std::fs::read_dir(folder).map_err(|e| missing().caused_by(e))?;
-    let number = |name: &str| name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse::<u64>().ok();
-    entries.flatten().filter_map(|e| number(e.file_name().to_str()?)).min().ok_or_else(missing)
+/// The URL of a numbered sequence: per cent signs of its folder are not part of the pattern.
+pub(super) fn sequence_url(pattern: &Path) -> Result<CString> {
+    let name = pattern.file_name().unwrap_or_default();
+    let folder = folder_of(pattern).to_string_lossy().replace('%', "%%");
+    file_url(&Path::new(&folder).join(name))
+}
+
+/// The folder a path lies in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What stands before and after the number in the names of a sequence.
+pub(super) fn sequence_affixes(pattern: &Path) -> Option<(&str, &str)> {
+    let (prefix, rest) = pattern.file_name()?.to_str()?.split_once('%')?;
+    Some((prefix, rest.split_once('d')?.1))
+}
+
+/// The numbers of a sequence's files, in order.
+pub(super) fn sequence_numbers(pattern: &Path) -> Vec<u64> {
+    let Some((prefix, suffix)) = sequence_affixes(pattern) else { return Vec::new() };
+    let number = |name: &str| {
+        let digits = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
+        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok())?
+    };
+    let Ok(entries) = std::fs::read_dir(folder_of(pattern)) else { return Vec::new() };
+    let mut numbers: Vec<u64> = entries.flatten().filter_map(|e| number(e.file_name().to_str()?)).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 /// The error of an input that FFmpeg would not open.

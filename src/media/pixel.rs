@@ -78,6 +78,11 @@ impl PixelFormat {
         Ok(found)
     }
 
+    fn is_rgb(self) -> bool {
+        let flags = (ffi::AV_PIX_FMT_FLAG_RGB | ffi::AV_PIX_FMT_FLAG_PAL) as u64;
+        self.descriptor().is_some_and(|d| d.flags & flags != 0)
+    }
+
     /// The old full-range formats (`yuvj420p`), which mean the plain format with full range.
     fn is_full_by_name(self) -> bool {
         self.name().starts_with("yuvj")
@@ -152,9 +157,9 @@ impl PixelFormat {
             (true, true, false) => "gray16le",
             (true, false, true) => "ya8",
             (true, true, true) => "ya16le",
-            (false, false, false) => "gbrp",
+            (false, false, false) => "rgb24",
             (false, true, false) => "gbrp16le",
-            (false, false, true) => "gbrap",
+            (false, false, true) => "rgba",
             (false, true, true) => "gbrap16le",
         };
         Self::find(name)?.native().ok_or_else(unusable)
@@ -373,8 +378,12 @@ impl Converter {
             let key = ((*frame).width, (*frame).height, source.0, width as c_int, height as c_int, format.0);
             if self.context.is_null() || key != self.key {
                 ffi::sws_freeContext(self.context);
-                let flags =
+                // Exact paths drop the low bits of short samples (565) instead of filling them: same-size RGB goes
+                // through the plain unpacking.
+                let exact =
                     ffi::SWS_BICUBIC | ffi::SWS_ACCURATE_RND | ffi::SWS_FULL_CHR_H_INT | ffi::SWS_FULL_CHR_H_INP;
+                let unpacks = (key.0, key.1) == (key.3, key.4) && source.is_rgb() && format.is_rgb();
+                let flags = if unpacks { ffi::SWS_POINT } else { exact };
                 self.context = ffi::sws_getContext(
                     key.0,
                     key.1,
@@ -469,9 +478,9 @@ mod tests {
     #[test]
     fn odd_formats_have_a_native_one_to_go_to() {
         for (name, want) in [
-            ("pal8", "gbrap"),
+            ("pal8", "rgba"),
             ("monow", "gray"),
-            ("rgb565le", "gbrp"),
+            ("rgb565le", "rgb24"),
             ("gbrpf32le", "gbrp16le"),
             ("x2rgb10le", "gbrp16le"),
         ] {

@@ -13,7 +13,7 @@ use ffmpeg_next::ffi;
 use super::clock::Clock;
 use super::ffi::{AGAIN, Codec, Dictionary, NO_TIME, Packet, Picture, check, error_text, rational, raw_enum, rescale};
 use super::log;
-use super::open::{Input, InputSpec};
+use super::open::{Input, InputSpec, sequence_numbers};
 use super::orientation::Orientation;
 use super::pixel::{Converter, Native, PixelFormat};
 use super::probe::{StreamKind, codec_name, stream_kind};
@@ -104,6 +104,11 @@ pub struct VideoReader {
     errors_at_start: u64,
     skip_before: Option<i64>,
     pool: PlanePool,
+    /// Packets of the picture's stream that were read, and where the last one ended in the file.
+    packets: u64,
+    last_end: i64,
+    /// Numbers of a picture sequence's files.
+    sequence: Vec<u64>,
 }
 
 impl VideoReader {
@@ -137,6 +142,9 @@ impl VideoReader {
             errors_at_start,
             skip_before: None,
             pool: PlanePool::new(0),
+            packets: 0,
+            last_end: 0,
+            sequence: if spec.is_sequence() { sequence_numbers(&spec.path) } else { Vec::new() },
         };
         // SAFETY: the stream belongs to the open input.
         let base = unsafe { (*reader.input.streams()[stream]).time_base };
@@ -276,12 +284,16 @@ impl VideoReader {
                     }
                     self.damage.note(format!("reading stopped after frame {}: {}", self.next_index, error_text(code)));
                 }
+                self.note_missing_end();
                 self.draining = true;
                 return self.send(ptr::null());
             }
             // SAFETY: the packet was filled above.
             let ours = unsafe { (*self.packet.as_ptr()).stream_index as usize == self.info.stream };
             if ours {
+                self.packets += 1;
+                // SAFETY: as above.
+                self.last_end = unsafe { (*self.packet.as_ptr()).pos + i64::from((*self.packet.as_ptr()).size) };
                 self.note_contradicting_times();
             }
             let sent = if ours { self.send(self.packet.as_ptr()) } else { Ok(()) };
@@ -289,6 +301,25 @@ impl VideoReader {
             if ours {
                 return sent;
             }
+        }
+    }
+
+    /// Inputs whose demuxers take a picture cut short, or a hole in a sequence, for the end.
+    fn note_missing_end(&mut self) {
+        // SAFETY: the context is open; a demuxer without a file of its own has none here.
+        let position = unsafe {
+            let file = (*self.input.as_ptr()).pb;
+            if file.is_null() { -1 } else { ffi::avio_seek(file, 0, libc::SEEK_CUR) }
+        };
+        if self.input.format_name() == "yuv4mpegpipe" && position > self.last_end {
+            self.damage.note(format!("picture {} is cut short", self.packets));
+        }
+        let pictures = self.sequence.len() as u64;
+        if pictures > self.packets {
+            let next = self.sequence[self.packets as usize];
+            let read = self.packets;
+            self.damage
+                .note(format!("only {read} of {pictures} pictures of the sequence were read, not number {next}"));
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::{NamedTempFile, TempDir};
 
-use super::open::{file_url, is_sequence_pattern};
+use super::open::{file_url, folder_of, is_sequence_pattern, sequence_affixes, sequence_numbers, sequence_url};
 use crate::error::{Error, Kind, Result};
 
 /// Part files and folders alive in this process.
@@ -58,17 +58,15 @@ pub(super) enum Target {
 /// # Errors
 /// [`Kind::Usage`] if `output` is `input`; [`Kind::Create`] if it exists.
 pub(super) fn check(output: &Path, input: Option<&Path>, overwrite: bool) -> Result<()> {
-    if let Some(input) = input
-        && same_file::is_same_file(input, output).unwrap_or(false)
-    {
+    if input.is_some_and(|input| is_same(input, output)) {
         return Err(Error::new(Kind::Usage, "input and output are the same file")
             .hint("give the output another name")
             .file(output));
     }
     let exists = |path: &Path| Error::new(Kind::Create, "exists already").hint("--overwrite replaces it").file(path);
     if is_sequence_pattern(output) {
-        if let (false, Some(found)) = (overwrite, first_of_sequence(output)) {
-            return Err(exists(&found));
+        if !overwrite && !sequence_numbers(output).is_empty() {
+            return Err(exists(output));
         }
     } else if output.is_dir() {
         return Err(Error::new(Kind::Create, "is a folder").hint("give the name of a file in it").file(output));
@@ -78,25 +76,19 @@ pub(super) fn check(output: &Path, input: Option<&Path>, overwrite: bool) -> Res
     Ok(())
 }
 
-/// A file that a numbered sequence would replace, if there is one.
-fn first_of_sequence(pattern: &Path) -> Option<PathBuf> {
-    let name = pattern.file_name()?.to_str()?;
-    let (prefix, rest) = name.split_once('%')?;
-    let suffix = rest.split_once('d')?.1;
-    let is_member = |n: &str| {
-        n.strip_prefix(prefix)
-            .and_then(|n| n.strip_suffix(suffix))
-            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+/// Whether two names mean one file, or the output is or has a member of the input's numbered sequence.
+fn is_same(input: &Path, output: &Path) -> bool {
+    let same = |a: &Path, b: &Path| same_file::is_same_file(a, b).unwrap_or(false);
+    if !is_sequence_pattern(input) || input.exists() {
+        return same(input, output);
+    }
+    let (Some((prefix, suffix)), Some(name)) = (sequence_affixes(input), output.file_name().and_then(|n| n.to_str()))
+    else {
+        return false;
     };
-    std::fs::read_dir(folder_of(pattern))
-        .ok()?
-        .flatten()
-        .find(|e| e.file_name().to_str().is_some_and(is_member))
-        .map(|e| e.path())
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    let number = name.strip_prefix(prefix).and_then(|n| n.strip_suffix(suffix));
+    let is_member = number.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    (is_member || sequence_affixes(output) == Some((prefix, suffix))) && same(folder_of(input), folder_of(output))
 }
 
 impl Target {
@@ -139,7 +131,7 @@ impl Target {
             Self::Pipe => Ok(c"pipe:1".to_owned()),
             Self::File { part, .. } => file_url(part.path()),
             Self::Sequence { folder, pattern, .. } => {
-                file_url(&folder.path().join(pattern.file_name().unwrap_or_default()))
+                sequence_url(&folder.path().join(pattern.file_name().unwrap_or_default()))
             }
         }
     }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use ffmpeg_next::ffi;
 
-use super::copied::{CopiedStreams, Kept, MICROSECONDS, copy_tags, is_stale_stream_tag, new_stream};
+use super::copied::{
+    CopiedStreams, EXPERIMENTAL, Kept, MICROSECONDS, copy_tags, has_edit_lists, is_stale_stream_tag, new_stream,
+};
 use super::encoder::{Container, Encoder, EncoderSpec, known};
 use super::ffi::{Dictionary, c_string, check, copied, error_text, rational, rescale};
 use super::log;
@@ -100,6 +102,9 @@ impl OutputContext {
         // SAFETY: a static format and a valid string.
         let code = unsafe { ffi::avformat_alloc_output_context2(&mut context, format, std::ptr::null(), url.as_ptr()) };
         check(code, Kind::Resource, || "preparing the container".into())?;
+        // y4m above 8 bits and FLAC in MP4 are "experimental" to this FFmpeg.
+        // SAFETY: made just now.
+        unsafe { (*context).strict_std_compliance = EXPERIMENTAL };
         Ok(Self(context))
     }
 
@@ -173,11 +178,12 @@ impl VideoWriter {
         cpu: CpuLevel,
     ) -> Result<Self> {
         log::install();
-        spec.check((!input.is_pipe() && !input.is_sequence()).then_some(input.path.as_path()))?;
+        spec.check((!input.is_pipe()).then_some(input.path.as_path()))?;
         let format = find_format(spec)?;
         let target = Target::create(&spec.path, spec.overwrite)?;
         let output = OutputContext::new(format, &target)?;
-        let turn = if carries_rotation(format) { Orientation::default() } else { source.orientation };
+        // Containers with edit lists carry a display matrix too, as far as this FFmpeg writes it.
+        let turn = if has_edit_lists(format) { Orientation::default() } else { source.orientation };
         let container = Container { format, path: &spec.path, pipe: spec.is_pipe() };
         let encoder = Encoder::open(&spec.encoder, &container, source, &turn.layout(layout), cpu)?;
         let mut kept = Kept { dropped: encoder.losses(), ..Kept::default() };
@@ -392,13 +398,6 @@ fn find_format(spec: &OutputSpec) -> Result<*const ffi::AVOutputFormat> {
         return Err(Error::new(Kind::Usage, "no container is known for this name").hint(hint).file(&spec.path));
     }
     Ok(format)
-}
-
-/// Containers whose display matrix this FFmpeg writes.
-fn carries_rotation(format: *const ffi::AVOutputFormat) -> bool {
-    // SAFETY: a static format.
-    let name = unsafe { copied((*format).name) };
-    ["mov", "mp4", "3gp", "3g2", "ipod", "ismv", "psp", "f4v"].contains(&name.as_str())
 }
 
 fn refuse_if_strict(spec: &OutputSpec, kept: &Kept) -> Result<()> {

@@ -92,7 +92,7 @@ struct Tally {
 pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let start = Instant::now();
     let cpu = CpuLevel::detect();
-    job.output.check((!job.input.is_pipe() && !job.input.is_sequence()).then_some(job.input.path.as_path()))?;
+    job.output.check((!job.input.is_pipe()).then_some(job.input.path.as_path()))?;
     let pool = pool(job.threads)?;
     let mut reader = VideoReader::open(&job.input, job.threads, cpu)?;
     let source = reader.info().clone();

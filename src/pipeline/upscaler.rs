@@ -180,5 +180,9 @@ fn check_planes(frame: &Frame, layout: &PictureLayout) -> Result<()> {
             format!("frame {} has planes of {got:?} rows and columns, expected {wanted:?}", frame.index),
         ));
     }
+    if let Some(plane) = frame.planes.iter().position(|p| p.iter().any(|v| !v.is_finite())) {
+        let message = format!("frame {} has samples in plane {plane} that are no numbers", frame.index);
+        return Err(Error::new(Kind::Input, message));
+    }
     Ok(())
 }
