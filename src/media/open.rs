@@ -205,7 +205,7 @@ fn plan(spec: &InputSpec) -> Result<(CString, *const ffi::AVInputFormat, Diction
         demuxer = find(c"image2");
         let (num, den) = spec.sequence_rate.unwrap_or((25, 1));
         options.set("framerate", &format!("{num}/{den}"))?;
-        let first = sequence_numbers(&spec.path).first().copied();
+        let first = sequence_files(&spec.path).first().map(|(number, _)| *number);
         let missing = || Error::new(Kind::Input, "no file of this numbered sequence exists").file(&spec.path);
         options.set("start_number", &first.ok_or_else(missing)?.to_string())?;
         options.set("pattern_type", "sequence")?;
@@ -258,23 +258,21 @@ pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// What stands before and after the number in the names of a sequence.
-pub(super) fn sequence_affixes(pattern: &Path) -> Option<(&str, &str)> {
+/// Whether `file` has a name that belongs to the numbered sequence `pattern`, whatever its folder, and its number.
+pub(super) fn sequence_number(pattern: &Path, file: &Path) -> Option<u64> {
     let (prefix, rest) = pattern.file_name()?.to_str()?.split_once('%')?;
-    Some((prefix, rest.split_once('d')?.1))
+    let suffix = rest.split_once('d')?.1;
+    let digits = file.file_name()?.to_str()?.strip_prefix(prefix)?.strip_suffix(suffix)?;
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// The numbers of a sequence's files, in order.
-pub(super) fn sequence_numbers(pattern: &Path) -> Vec<u64> {
-    let Some((prefix, suffix)) = sequence_affixes(pattern) else { return Vec::new() };
-    let number = |name: &str| {
-        let digits = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
-        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok())?
-    };
+/// The files of a numbered sequence and their numbers, in order.
+pub(super) fn sequence_files(pattern: &Path) -> Vec<(u64, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(folder_of(pattern)) else { return Vec::new() };
-    let mut numbers: Vec<u64> = entries.flatten().filter_map(|e| number(e.file_name().to_str()?)).collect();
-    numbers.sort_unstable();
-    numbers
+    let paths = entries.flatten().map(|e| e.path());
+    let mut files: Vec<_> = paths.filter_map(|p| Some((sequence_number(pattern, &p)?, p))).collect();
+    files.sort_unstable();
+    files
 }
 
 /// The error of an input that FFmpeg would not open.

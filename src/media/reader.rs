@@ -13,7 +13,7 @@ use ffmpeg_next::ffi;
 use super::clock::Clock;
 use super::ffi::{AGAIN, Codec, Dictionary, NO_TIME, Packet, Picture, check, error_text, rational, raw_enum, rescale};
 use super::log;
-use super::open::{Input, InputSpec, sequence_numbers};
+use super::open::{Input, InputSpec, sequence_files};
 use super::orientation::Orientation;
 use super::pixel::{Converter, Native, PixelFormat};
 use super::probe::{StreamKind, codec_name, stream_kind};
@@ -144,7 +144,11 @@ impl VideoReader {
             pool: PlanePool::new(0),
             packets: 0,
             last_end: 0,
-            sequence: if spec.is_sequence() { sequence_numbers(&spec.path) } else { Vec::new() },
+            sequence: if spec.is_sequence() {
+                sequence_files(&spec.path).into_iter().map(|(number, _)| number).collect()
+            } else {
+                Vec::new()
+            },
         };
         // SAFETY: the stream belongs to the open input.
         let base = unsafe { (*reader.input.streams()[stream]).time_base };

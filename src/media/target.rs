@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::{NamedTempFile, TempDir};
 
-use super::open::{file_url, folder_of, is_sequence_pattern, sequence_affixes, sequence_numbers, sequence_url};
+use super::open::{file_url, folder_of, is_sequence_pattern, sequence_files, sequence_number, sequence_url};
 use crate::error::{Error, Kind, Result};
 
 /// Part files and folders alive in this process.
@@ -65,8 +65,8 @@ pub(super) fn check(output: &Path, input: Option<&Path>, overwrite: bool) -> Res
     }
     let exists = |path: &Path| Error::new(Kind::Create, "exists already").hint("--overwrite replaces it").file(path);
     if is_sequence_pattern(output) {
-        if !overwrite && !sequence_numbers(output).is_empty() {
-            return Err(exists(output));
+        if let (false, Some((_, found))) = (overwrite, sequence_files(output).first()) {
+            return Err(exists(found));
         }
     } else if output.is_dir() {
         return Err(Error::new(Kind::Create, "is a folder").hint("give the name of a file in it").file(output));
@@ -76,19 +76,14 @@ pub(super) fn check(output: &Path, input: Option<&Path>, overwrite: bool) -> Res
     Ok(())
 }
 
-/// Whether two names mean one file, or the output is or has a member of the input's numbered sequence.
+/// Whether two names mean one file, or numbered sequences of pictures that have files in common.
 fn is_same(input: &Path, output: &Path) -> bool {
     let same = |a: &Path, b: &Path| same_file::is_same_file(a, b).unwrap_or(false);
-    if !is_sequence_pattern(input) || input.exists() {
-        return same(input, output);
-    }
-    let (Some((prefix, suffix)), Some(name)) = (sequence_affixes(input), output.file_name().and_then(|n| n.to_str()))
-    else {
-        return false;
+    let has_member = |pattern: &Path, file: &Path| {
+        let alike = sequence_number(pattern, file).is_some() || pattern.file_name() == file.file_name();
+        is_sequence_pattern(pattern) && alike && same(folder_of(pattern), folder_of(file))
     };
-    let number = name.strip_prefix(prefix).and_then(|n| n.strip_suffix(suffix));
-    let is_member = number.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    (is_member || sequence_affixes(output) == Some((prefix, suffix))) && same(folder_of(input), folder_of(output))
+    same(input, output) || has_member(input, output) || has_member(output, input)
 }
 
 impl Target {
