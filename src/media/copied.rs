@@ -192,10 +192,10 @@ impl CopiedStreams {
             {
                 return Ok(());
             }
-            if self.drops_hidden && is_hidden(raw, time) {
+            let from = (*self.input.streams()[index]).time_base;
+            if self.drops_hidden && is_hidden(raw, time, from) {
                 return Ok(());
             }
-            let from = (*self.input.streams()[index]).time_base;
             let target = *(*output).streams.add(route.output);
             retime(raw, from, (*target).time_base, self.origin, time, route);
             (*raw).stream_index = route.output as c_int;
@@ -217,14 +217,17 @@ pub(super) fn has_edit_lists(container: *const ffi::AVOutputFormat) -> bool {
     ["mov", "mp4", "3gp", "3g2", "ipod", "ismv", "psp", "f4v"].contains(&name.as_str())
 }
 
-/// Whether an edit list of the source hides a packet. What ends within a twentieth of a second before the start stays:
-/// decoders need it to begin.
+/// Whether an edit list of the source hides a packet, which starts at `time` microseconds. The one that ends where the
+/// shown part begins stays: decoders need it to begin.
 ///
 /// # Safety
-/// `packet` is valid.
-unsafe fn is_hidden(packet: *const ffi::AVPacket, time: i64) -> bool {
+/// `packet` is valid, its times in units of `base`.
+unsafe fn is_hidden(packet: *const ffi::AVPacket, time: i64, base: ffi::AVRational) -> bool {
     // SAFETY: by the caller's promise.
-    unsafe { (*packet).flags & ffi::AV_PKT_FLAG_DISCARD != 0 && time < -i64::from(ffi::AV_TIME_BASE) / 20 }
+    unsafe {
+        let end = time.saturating_add(rescale((*packet).duration, base, MICROSECONDS));
+        (*packet).flags & ffi::AV_PKT_FLAG_DISCARD != 0 && end < -1000
+    }
 }
 
 /// Moves a packet's times to the output's clock; decoding times must increase, as every container demands.
