@@ -17,7 +17,7 @@ const KEPT: usize = 64;
 struct Collected {
     lines: VecDeque<String>,
     input_errors: u64,
-    first_input_error: Option<String>,
+    last_input_error: String,
 }
 
 static COLLECTED: Mutex<Option<Collected>> = Mutex::new(None);
@@ -45,9 +45,12 @@ pub(super) fn install() {
     });
 }
 
-/// Number of errors that demuxers and decoders have reported so far in this process, and the first one's text.
-pub(super) fn input_errors() -> (u64, Option<String>) {
-    with(|c| (c.input_errors, c.first_input_error.clone()))
+/// Whether messages are collected on this machine; otherwise damage is seen by codes and flags only.
+pub(super) const COLLECTS: bool = cfg!(target_arch = "x86_64");
+
+/// Number of errors that demuxers and decoders have reported so far in this process, and the last one's text.
+pub(super) fn input_errors() -> (u64, String) {
+    with(|c| (c.input_errors, c.last_input_error.clone()))
 }
 
 /// The last message, if any: the likely cause of a call that has just failed.
@@ -73,7 +76,7 @@ unsafe extern "C" fn collect(context: *mut c_void, level: c_int, format: *const 
     with(|c| {
         if of_input {
             c.input_errors += 1;
-            c.first_input_error.get_or_insert_with(|| text.clone());
+            c.last_input_error.clone_from(&text);
         }
         if c.lines.len() == KEPT {
             c.lines.pop_front();

@@ -101,7 +101,7 @@ pub struct VideoReader {
     has_picture: bool,
     damage: Damage,
     size_changes: u64,
-    errors_at_start: u64,
+    errors_seen: u64,
     skip_before: Option<i64>,
     pool: PlanePool,
     /// Packets of the picture's stream that were read, and where the last one ended in the file.
@@ -117,7 +117,7 @@ impl VideoReader {
     /// # Errors
     /// [`Kind::Input`] if there is no video in it or none of it can be decoded, or its size is above the limit.
     pub fn open(spec: &InputSpec, threads: usize, cpu: CpuLevel) -> Result<Self> {
-        let errors_at_start = log::input_errors().0;
+        let errors_seen = log::input_errors().0;
         let input = Input::open(spec)?;
         let stream = picture_stream(&input)?;
         // SAFETY: the stream belongs to the open input.
@@ -139,7 +139,7 @@ impl VideoReader {
             has_picture: false,
             damage: Damage::default(),
             size_changes: 0,
-            errors_at_start,
+            errors_seen,
             skip_before: None,
             pool: PlanePool::new(0),
             packets: 0,
@@ -216,12 +216,9 @@ impl VideoReader {
         if self.clock.moved() > 0 {
             damage.note(format!("{} frames have a time that is not after the one before", self.clock.moved()));
         }
-        let (errors, first) = log::input_errors();
-        if let (true, Some(text)) = (errors > self.errors_at_start, first) {
-            damage.count = damage.count.max(errors - self.errors_at_start);
-            if damage.notes.is_empty() {
-                damage.notes.push(text);
-            }
+        let (errors, last) = log::input_errors();
+        if errors > self.errors_seen {
+            damage.note(format!("after frame {}: {last}", self.next_index.saturating_sub(1)));
         }
         damage
     }
@@ -358,10 +355,17 @@ impl VideoReader {
         Error::new(super::ffi::error_kind(code, Kind::Io), message).file(self.input.path())
     }
 
+    /// Notes what the decoder has said about the pictures up to this one. Its flags tell the same without words, but
+    /// under frame threads they are also set on sound pictures of two fields: words are believed first.
     fn note_picture_damage(&mut self) {
+        let (errors, last) = log::input_errors();
+        if errors > self.errors_seen {
+            self.errors_seen = errors;
+            self.damage.note(format!("near frame {}: {last}", self.next_index));
+        }
         // SAFETY: the frame was just filled.
-        let errors = unsafe { (*self.picture.as_ptr()).decode_error_flags };
-        if errors != 0 {
+        let flags = unsafe { (*self.picture.as_ptr()).decode_error_flags };
+        if !log::COLLECTS && flags != 0 {
             self.damage.note(format!("frame {} is damaged and was concealed", self.next_index));
         }
     }
