@@ -230,3 +230,8 @@ pub(super) unsafe fn streams<'a>(context: *const ffi::AVFormatContext) -> &'a [*
         std::slice::from_raw_parts((*context).streams, (*context).nb_streams as usize)
     }
 }
+
+/// A packet's time as "known" or not.
+pub(super) fn known(time: i64) -> Option<i64> {
+    (time != NO_TIME).then_some(time)
+}

@@ -2,7 +2,7 @@
 
 use ffmpeg_next::ffi;
 
-use super::reader::hdr_packet_kind;
+use super::side_data::hdr_packet_kind;
 
 /// Mastering display colour volume: chromaticities and luminances.
 #[derive(Debug, Clone, Copy, PartialEq)]

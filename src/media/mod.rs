@@ -5,28 +5,36 @@
 //! format, and any decision about what to enlarge.
 
 mod clock;
+mod container;
+mod convert;
 mod copied;
+mod decoder;
 mod encoder;
+mod encoder_setup;
 mod ffi;
 mod format_choice;
 mod hdr;
 mod heap;
+mod info;
 mod log;
 mod open;
 mod orientation;
 mod pixel;
 mod probe;
 mod reader;
+mod side_data;
+mod stream_copy;
 mod subtitle;
 mod target;
 mod writer;
 
-pub use copied::Kept;
 pub use encoder::EncoderSpec;
 pub use heap::use_one_heap;
+pub use info::{Damage, VideoInfo};
 pub use open::{InputSpec, is_sequence_pattern};
 pub use orientation::Orientation;
 pub use probe::{MediaInfo, StreamInfo, StreamKind};
-pub use reader::{Damage, VideoInfo, VideoReader};
+pub use reader::VideoReader;
+pub use stream_copy::Kept;
 pub use target::remove_unfinished;
 pub use writer::{Excerpt, OutputSpec, VideoWriter, Written};

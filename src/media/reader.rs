@@ -5,81 +5,26 @@
 //! first one's and noted.
 
 use std::ffi::c_int;
-use std::path::PathBuf;
 use std::ptr;
 
 use ffmpeg_next::ffi;
 
 use super::clock::Clock;
-use super::ffi::{AGAIN, Codec, Dictionary, NO_TIME, Packet, Picture, check, error_text, rational, raw_enum, rescale};
+use super::convert::Converter;
+use super::decoder::{
+    check_size, discard_others, duration_of, estimated_frames, is_interlaced, open_decoder, picture_stream,
+};
+use super::ffi::{AGAIN, Codec, NO_TIME, Packet, Picture, error_text, rational, raw_enum, rescale};
+use super::info::{Damage, VideoInfo};
 use super::log;
 use super::open::{Input, InputSpec, sequence_files};
 use super::orientation::Orientation;
-use super::pixel::{Converter, Native, PixelFormat};
-use super::probe::{StreamKind, codec_name, stream_kind};
+use super::pixel::{Native, PixelFormat};
+use super::probe::codec_name;
+use super::side_data::{DISPLAY_MATRIX, carried_data, hdr_data};
 use crate::error::{Error, Kind, Result};
-use crate::frame::{CarriedData, ColorFamily, Frame, PictureLayout, PlanePool};
+use crate::frame::{Frame, PlanePool};
 use crate::kernels::CpuLevel;
-
-/// What is known of the picture's stream before its first frame is used.
-#[derive(Debug, Clone)]
-pub struct VideoInfo {
-    /// The file.
-    pub path: PathBuf,
-    /// Number of the stream in the container.
-    pub stream: usize,
-    /// Name of its codec.
-    pub codec: String,
-    /// Size, sampling, depth and colour of every frame.
-    pub layout: PictureLayout,
-    /// FFmpeg's name of the pixel format.
-    pub pixel_format: String,
-    /// Seconds per tick of the frames' times, as numerator and denominator.
-    pub time_base: (i32, i32),
-    /// Average frames a second, numerator and denominator; (0, 1) if unknown.
-    pub frame_rate: (i32, i32),
-    /// Width of a pixel over its height; (0, 1) if unknown.
-    pub sample_aspect: (i32, i32),
-    /// How the pictures are to be turned for display.
-    pub orientation: Orientation,
-    /// Frames in the stream as the container estimates them, 0 if it does not.
-    pub frames_estimated: u64,
-    /// Whether the first frames are flagged as interlaced.
-    pub interlaced: bool,
-    /// FFmpeg's number of the chroma location.
-    pub(super) chroma_location: i32,
-    /// FFmpeg's number of the pixel format.
-    pub(super) format: PixelFormat,
-    /// Mastering display and light level, as (frame side data type, bytes).
-    pub(super) hdr: Vec<(i32, Vec<u8>)>,
-}
-
-impl VideoInfo {
-    /// Seconds of `ticks`.
-    pub fn seconds(&self, ticks: i64) -> f64 {
-        ticks as f64 * f64::from(self.time_base.0) / f64::from(self.time_base.1.max(1))
-    }
-}
-
-/// What was found wrong while reading.
-#[derive(Debug, Clone, Default)]
-pub struct Damage {
-    /// Damaged places, as far as they were counted.
-    pub count: u64,
-    /// The first ones in words.
-    pub notes: Vec<String>,
-}
-
-impl Damage {
-    const KEPT: usize = 5;
-
-    fn note(&mut self, text: String) {
-        self.count += 1;
-        if self.notes.len() < Self::KEPT && !self.notes.contains(&text) {
-            self.notes.push(text);
-        }
-    }
-}
 
 /// Pictures that a decoder may fail to give, one after the other, after the last packet: more than its threads hold.
 const FEW_WHILE_DRAINING: u64 = 256;
@@ -467,221 +412,4 @@ impl VideoReader {
     pub fn usual_step(&self) -> i64 {
         self.clock.step()
     }
-}
-
-impl VideoInfo {
-    /// Before the first picture is decoded.
-    fn unknown(spec: &InputSpec, stream: usize) -> Self {
-        let layout = PictureLayout {
-            width: 0,
-            height: 0,
-            family: ColorFamily::Gray,
-            chroma_log2: (0, 0),
-            chroma_site: crate::frame::ChromaSite { x: 0.0, y: 0.5 },
-            alpha: false,
-            depth: 8,
-            color: Default::default(),
-        };
-        Self {
-            path: spec.path.clone(),
-            stream,
-            codec: String::new(),
-            layout,
-            pixel_format: String::new(),
-            time_base: (1, 1),
-            frame_rate: (0, 1),
-            sample_aspect: (0, 1),
-            orientation: Orientation::default(),
-            frames_estimated: 0,
-            interlaced: false,
-            chroma_location: 0,
-            format: PixelFormat(-1),
-            hdr: Vec::new(),
-        }
-    }
-}
-
-/// Ticks a picture is shown, 0 if unknown. The field's name differs between versions of FFmpeg; ffmpeg-next knows.
-///
-/// # Safety
-/// `frame` is a valid frame.
-unsafe fn duration_of(frame: *mut ffi::AVFrame) -> i64 {
-    // ffmpeg-next's wrapper frees what it wraps when dropped, owned or not: it must not be dropped.
-    // SAFETY: by the caller's promise.
-    let wrapped = std::mem::ManuallyDrop::new(unsafe { ffmpeg_next::frame::Frame::wrap(frame) });
-    wrapped.packet().duration.max(0)
-}
-
-/// Whether a picture is flagged as two fields.
-///
-/// # Safety
-/// `frame` is a valid frame.
-unsafe fn is_interlaced(frame: *mut ffi::AVFrame) -> bool {
-    // SAFETY: by the caller's promise; not dropped, as above.
-    std::mem::ManuallyDrop::new(unsafe { ffmpeg_next::frame::Video::wrap(frame) }).is_interlaced()
-}
-
-/// `AV_PKT_DATA_DISPLAYMATRIX`.
-pub(super) const DISPLAY_MATRIX: i32 = ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX as i32;
-
-/// The stream to enlarge: the first video that is not a cover picture.
-fn picture_stream(input: &Input) -> Result<usize> {
-    // SAFETY: streams of an open input.
-    let kinds: Vec<StreamKind> = input.streams().iter().map(|s| unsafe { stream_kind(*s) }).collect();
-    let first = |wanted| kinds.iter().position(|k| *k == wanted);
-    first(StreamKind::Video).or_else(|| if kinds.len() == 1 { first(StreamKind::Picture) } else { None }).ok_or_else(
-        || {
-            let found = if kinds.is_empty() {
-                "it has no streams".to_owned()
-            } else {
-                format!("its {} streams hold none", kinds.len())
-            };
-            Error::new(Kind::Input, format!("there is no video in it: {found}")).file(input.path())
-        },
-    )
-}
-
-/// Lets the demuxer skip what this reader does not decode.
-fn discard_others(input: &Input, keep: usize) {
-    for (index, stream) in input.streams().iter().enumerate() {
-        if index != keep {
-            // SAFETY: a stream of the open input.
-            unsafe { (**stream).discard = ffi::AVDiscard::AVDISCARD_ALL };
-        }
-    }
-}
-
-/// # Safety
-/// `stream` belongs to an open input.
-unsafe fn open_decoder(stream: *const ffi::AVStream, threads: usize, max_pixels: u64) -> Result<Codec> {
-    // SAFETY: by the caller's promise; every object is checked before use.
-    unsafe {
-        let parameters = (*stream).codecpar;
-        let codec = ffi::avcodec_find_decoder(known_codec_id(parameters)?);
-        if codec.is_null() {
-            return Err(Error::new(
-                Kind::Unavailable,
-                format!("this FFmpeg has no decoder for {}", codec_name(parameters)),
-            ));
-        }
-        let decoder = Codec::new(codec)?;
-        let context = decoder.as_ptr();
-        check(ffi::avcodec_parameters_to_context(context, parameters), Kind::Input, || {
-            "reading the codec's parameters".into()
-        })?;
-        (*context).pkt_timebase = (*stream).time_base;
-        (*context).framerate = (*stream).avg_frame_rate;
-        (*context).thread_count = threads as c_int;
-        let mut options = Dictionary::new();
-        options.set("max_pixels", &max_pixels.to_string())?;
-        check(ffi::avcodec_open2(context, codec, &mut options.0), Kind::Input, || {
-            format!("opening the {} decoder", codec_name(parameters))
-        })?;
-        Ok(decoder)
-    }
-}
-
-/// The codec id of a stream as FFmpeg's enum, if this build knows it.
-///
-/// # Safety
-/// `parameters` is valid.
-pub(super) unsafe fn known_codec_id(parameters: *const ffi::AVCodecParameters) -> Result<ffi::AVCodecID> {
-    // SAFETY: by the caller's promise. The id is compared as a number before it is read as an enum.
-    unsafe {
-        if raw_enum!(parameters, codec_id) == 0 || codec_name(parameters) == "unknown" {
-            return Err(Error::new(Kind::Input, "the codec of its video is not known to FFmpeg"));
-        }
-        Ok((*parameters).codec_id)
-    }
-}
-
-fn check_size(layout: &PictureLayout, spec: &InputSpec) -> Result<()> {
-    let pixels = layout.width as u64 * layout.height as u64;
-    if pixels == 0 || pixels > spec.max_pixels {
-        return Err(Error::new(
-            Kind::Input,
-            format!("its pictures are {}x{}, the limit is {} pixels", layout.width, layout.height, spec.max_pixels),
-        )
-        .hint("--max-pixels raises the limit")
-        .file(&spec.path));
-    }
-    Ok(())
-}
-
-/// Frames as the container counts them, or its duration times the rate.
-///
-/// # Safety
-/// Both pointers belong to one open input.
-unsafe fn estimated_frames(context: *const ffi::AVFormatContext, stream: *const ffi::AVStream) -> u64 {
-    // SAFETY: by the caller's promise.
-    unsafe {
-        if (*stream).nb_frames > 0 {
-            return (*stream).nb_frames as u64;
-        }
-        let rate = (*stream).avg_frame_rate;
-        let seconds = (*context).duration;
-        if seconds <= 0 || rate.num <= 0 || rate.den <= 0 {
-            return 0;
-        }
-        (seconds as f64 / f64::from(ffi::AV_TIME_BASE) * f64::from(rate.num) / f64::from(rate.den)).round() as u64
-    }
-}
-
-/// (packet side data type, frame side data type) of static HDR metadata, the same bytes in both.
-const HDR_KINDS: [(i32, i32); 2] = [
-    (
-        ffi::AVPacketSideDataType::AV_PKT_DATA_MASTERING_DISPLAY_METADATA as i32,
-        ffi::AVFrameSideDataType::AV_FRAME_DATA_MASTERING_DISPLAY_METADATA as i32,
-    ),
-    (
-        ffi::AVPacketSideDataType::AV_PKT_DATA_CONTENT_LIGHT_LEVEL as i32,
-        ffi::AVFrameSideDataType::AV_FRAME_DATA_CONTENT_LIGHT_LEVEL as i32,
-    ),
-];
-
-/// The packet side data type of a static HDR frame side data type.
-pub(super) fn hdr_packet_kind(frame_kind: i32) -> Option<i32> {
-    HDR_KINDS.iter().find(|(_, f)| *f == frame_kind).map(|(p, _)| *p)
-}
-
-/// Static HDR metadata of the stream, from the container or the first picture.
-///
-/// # Safety
-/// `frame` is a decoded picture.
-unsafe fn hdr_data(input: &Input, stream: usize, frame: *const ffi::AVFrame) -> Vec<(i32, Vec<u8>)> {
-    // SAFETY: by the caller's promise.
-    let of_frame = unsafe { side_data_of(frame) };
-    let of_stream = input.side_data(stream);
-    let find = |all: &[(i32, Vec<u8>)], kind: i32| all.iter().find(|(k, _)| *k == kind).map(|(_, b)| b.clone());
-    HDR_KINDS.iter().filter_map(|(p, f)| Some((*f, find(&of_frame, *f).or_else(|| find(&of_stream, *p))?))).collect()
-}
-
-/// # Safety
-/// `frame` is a valid frame.
-unsafe fn side_data_of(frame: *const ffi::AVFrame) -> Vec<(i32, Vec<u8>)> {
-    // SAFETY: FFmpeg keeps `nb_side_data` valid entries, each with `size` bytes.
-    unsafe {
-        (0..(*frame).nb_side_data as usize)
-            .map(|i| {
-                let data = *(*frame).side_data.add(i);
-                (raw_enum!(data, type_), std::slice::from_raw_parts((*data).data, (*data).size).to_vec())
-            })
-            .collect()
-    }
-}
-
-/// Frame side data that goes on with the picture: closed captions, time codes, dynamic HDR.
-///
-/// # Safety
-/// `frame` is a valid frame.
-unsafe fn carried_data(frame: *const ffi::AVFrame) -> Vec<CarriedData> {
-    use ffi::AVFrameSideDataType as T;
-    let wanted = [
-        T::AV_FRAME_DATA_A53_CC as i32,
-        T::AV_FRAME_DATA_S12M_TIMECODE as i32,
-        T::AV_FRAME_DATA_DYNAMIC_HDR_PLUS as i32,
-    ];
-    // SAFETY: by the caller's promise.
-    let all = unsafe { side_data_of(frame) };
-    all.into_iter().filter(|(kind, _)| wanted.contains(kind)).map(|(kind, bytes)| CarriedData { kind, bytes }).collect()
 }

@@ -4,9 +4,9 @@ use std::ffi::c_int;
 
 use ffmpeg_next::ffi;
 
+use super::decoder::known_codec_id;
 use super::ffi::{Codec, NO_TIME, Packet, check, rational};
 use super::probe::codec_name;
-use super::reader::known_codec_id;
 use crate::error::{Error, Kind, Result};
 
 /// Largest coded subtitle: FFmpeg's own tool has the same limit.

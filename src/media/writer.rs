@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use ffmpeg_next::ffi;
 
-use super::copied::{
-    CopiedStreams, EXPERIMENTAL, Kept, MICROSECONDS, copy_tags, has_edit_lists, is_stale_stream_tag, new_stream,
-};
-use super::encoder::{Container, Encoder, EncoderSpec, known};
-use super::ffi::{Dictionary, c_string, check, copied, error_text, rational, rescale};
+use super::container::{OutputContext, add_streams, find_format};
+use super::copied::CopiedStreams;
+use super::encoder::{Encoder, EncoderSpec};
+use super::encoder_setup::Container;
+use super::ffi::{Dictionary, check, copied, error_text, known, rational, rescale};
+use super::info::VideoInfo;
 use super::log;
 use super::open::InputSpec;
 use super::orientation::Orientation;
-use super::reader::{DISPLAY_MATRIX, VideoInfo, hdr_packet_kind};
+use super::stream_copy::{Kept, MICROSECONDS, has_edit_lists};
 use super::target::{self, Target};
 use crate::error::{Error, Kind, Result};
 use crate::frame::{Frame, PictureLayout, Plane};
@@ -86,64 +87,6 @@ pub struct VideoWriter {
 impl std::fmt::Debug for VideoWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VideoWriter").field("path", &self.path).field("sent", &self.sent).finish_non_exhaustive()
-    }
-}
-
-/// An owned output context; closing it closes the file under it.
-struct OutputContext(*mut ffi::AVFormatContext);
-
-// SAFETY: owned by this value alone.
-unsafe impl Send for OutputContext {}
-
-impl OutputContext {
-    fn new(format: *const ffi::AVOutputFormat, target: &Target) -> Result<Self> {
-        let mut context = std::ptr::null_mut();
-        let url = target.url()?;
-        // SAFETY: a static format and a valid string.
-        let code = unsafe { ffi::avformat_alloc_output_context2(&mut context, format, std::ptr::null(), url.as_ptr()) };
-        check(code, Kind::Resource, || "preparing the container".into())?;
-        // y4m above 8 bits and FLAC in MP4 are "experimental" to this FFmpeg.
-        // SAFETY: made just now.
-        unsafe { (*context).strict_std_compliance = EXPERIMENTAL };
-        Ok(Self(context))
-    }
-
-    /// Opens the file, unless the format opens its files itself.
-    fn open_file(&self) -> Result<()> {
-        // SAFETY: the context is valid; its url was set when it was made.
-        unsafe {
-            if (*(*self.0).oformat).flags & ffi::AVFMT_NOFILE != 0 {
-                return Ok(());
-            }
-            let code = ffi::avio_open2(
-                &mut (*self.0).pb,
-                (*self.0).url,
-                ffi::AVIO_FLAG_WRITE,
-                std::ptr::null(),
-                std::ptr::null_mut(),
-            );
-            check(code, Kind::Create, || "opening the output".into()).map(drop)
-        }
-    }
-
-    /// Flushes and closes the file.
-    fn close_file(&self) -> Result<()> {
-        // SAFETY: as above; closing sets the pointer to null.
-        unsafe {
-            if (*(*self.0).oformat).flags & ffi::AVFMT_NOFILE != 0 {
-                return Ok(());
-            }
-            check(ffi::avio_closep(&mut (*self.0).pb), Kind::Io, || "closing the output".into()).map(drop)
-        }
-    }
-}
-
-impl Drop for OutputContext {
-    fn drop(&mut self) {
-        // A failure here has nobody left to hear it: the output was given up or is closed already.
-        let _ = self.close_file();
-        // SAFETY: owned and freed once.
-        unsafe { ffi::avformat_free_context(self.0) };
     }
 }
 
@@ -383,23 +326,6 @@ impl VideoWriter {
     }
 }
 
-/// The container for the output's name.
-fn find_format(spec: &OutputSpec) -> Result<*const ffi::AVOutputFormat> {
-    let (name, url) = if spec.is_pipe() {
-        (Some(c_string("yuv4mpegpipe")?), None)
-    } else {
-        (None, Some(super::open::file_url(&spec.path)?))
-    };
-    let pointer = |s: &Option<std::ffi::CString>| s.as_ref().map_or(std::ptr::null(), |s| s.as_ptr());
-    // SAFETY: valid strings or null; formats are static.
-    let format = unsafe { ffi::av_guess_format(pointer(&name), pointer(&url), std::ptr::null()) };
-    if format.is_null() {
-        let hint = "name it .mkv, .mp4, .mov, .webm, .nut, or %04d.png for a sequence";
-        return Err(Error::new(Kind::Usage, "no container is known for this name").hint(hint).file(&spec.path));
-    }
-    Ok(format)
-}
-
 fn refuse_if_strict(spec: &OutputSpec, kept: &Kept) -> Result<()> {
     if !spec.strict || kept.dropped.is_empty() {
         return Ok(());
@@ -407,146 +333,4 @@ fn refuse_if_strict(spec: &OutputSpec, kept: &Kept) -> Result<()> {
     Err(Error::new(Kind::Create, format!("would lack {}", kept.dropped.join("; ")))
         .hint("another container, such as .mkv, may hold it; without --strict it is left out")
         .file(&spec.path))
-}
-
-/// Adds all streams in the source's order, tags and chapters. Sets `stream` to the picture's number.
-///
-/// # Safety
-/// `output` is fresh, `encoder` open.
-unsafe fn add_streams(
-    output: &OutputContext,
-    encoder: &Encoder,
-    input: &InputSpec,
-    source: &VideoInfo,
-    upright: bool,
-    kept: &mut Kept,
-    stream: &mut usize,
-) -> Result<Option<CopiedStreams>> {
-    // SAFETY: by the caller's promise.
-    unsafe {
-        let raw = output.0;
-        let mut add_picture = |old: *const ffi::AVStream, side_data: &[(i32, Vec<u8>)]| -> Result<()> {
-            let target = new_stream(raw)?;
-            *stream = (*target).index as usize;
-            describe_picture(target, encoder, source)?;
-            if !old.is_null() {
-                (*target).disposition = (*old).disposition;
-                copy_tags((*old).metadata, &mut (*target).metadata, is_stale_picture_tag)?;
-            }
-            for (kind, bytes) in picture_side_data(side_data, source, upright) {
-                add_stream_side_data(target, kind, &bytes)?;
-            }
-            Ok(())
-        };
-        if input.is_pipe() || input.is_sequence() || (*(*raw).oformat).video_codec as i32 == 0 {
-            add_picture(std::ptr::null(), &[])?;
-            return Ok(None);
-        }
-        let name = copied((*(*raw).oformat).name);
-        if name.starts_with("image2") || name == "yuv4mpegpipe" || name == "rawvideo" {
-            // Containers of pictures alone: what else there was is reported by name.
-            add_picture(std::ptr::null(), &[])?;
-            let others =
-                super::probe::MediaInfo::probe(input)?.streams.into_iter().filter(|s| s.index != source.stream);
-            kept.dropped.extend(
-                others.map(|s| format!("stream {}, {:?} {}: {name} holds pictures only", s.index, s.kind, s.codec)),
-            );
-            return Ok(None);
-        }
-        let copied = CopiedStreams::plan(input, source.stream, raw, kept, add_picture)?;
-        copy_tags((*copied.source()).metadata, &mut (*raw).metadata, is_stale_tag)?;
-        copy_chapters(copied.source(), raw, copied.has_running_clock())?;
-        Ok(Some(copied))
-    }
-}
-
-/// # Safety
-/// `target` is a fresh stream, `encoder` open.
-unsafe fn describe_picture(target: *mut ffi::AVStream, encoder: &Encoder, source: &VideoInfo) -> Result<()> {
-    // SAFETY: by the caller's promise.
-    unsafe {
-        let context = encoder.as_ptr();
-        check(ffi::avcodec_parameters_from_context((*target).codecpar, context), Kind::Resource, || {
-            "describing the picture".into()
-        })?;
-        (*target).time_base = (*context).time_base;
-        (*target).sample_aspect_ratio = (*context).sample_aspect_ratio;
-        let (num, den) = source.frame_rate;
-        (*target).avg_frame_rate = rational(num, den.max(1));
-    }
-    Ok(())
-}
-
-/// Side data for the picture's stream: HDR, rotation (unless the pictures are turned), spherical and stereo layout.
-fn picture_side_data(of_stream: &[(i32, Vec<u8>)], source: &VideoInfo, upright: bool) -> Vec<(i32, Vec<u8>)> {
-    use ffi::AVPacketSideDataType as T;
-    let kept = [T::AV_PKT_DATA_STEREO3D as i32, T::AV_PKT_DATA_SPHERICAL as i32, T::AV_PKT_DATA_ICC_PROFILE as i32];
-    let wanted = |kind: i32| kept.contains(&kind) || (kind == DISPLAY_MATRIX && !upright);
-    let hdr = source.hdr.iter().filter_map(|(kind, bytes)| Some((hdr_packet_kind(*kind)?, bytes.clone())));
-    of_stream.iter().filter(|(kind, _)| wanted(*kind)).cloned().chain(hdr).collect()
-}
-
-/// # Safety
-/// `stream` is valid; `kind` was read from the same library.
-unsafe fn add_stream_side_data(stream: *mut ffi::AVStream, kind: i32, bytes: &[u8]) -> Result<()> {
-    // SAFETY: by the caller's promise; the new buffer has the asked size.
-    unsafe {
-        let kind = std::mem::transmute::<i32, ffi::AVPacketSideDataType>(kind);
-        let data = ffi::av_stream_new_side_data(stream, kind, bytes.len());
-        if data.is_null() {
-            return Err(Error::new(Kind::Resource, "no memory for side data"));
-        }
-        std::ptr::copy_nonoverlapping(bytes.as_ptr(), data, bytes.len());
-    }
-    Ok(())
-}
-
-/// Tags of the container that describe the old file.
-fn is_stale_tag(key: &str) -> bool {
-    ["major_brand", "minor_version", "compatible_brands", "encoder", "duration"]
-        .contains(&key.to_ascii_lowercase().as_str())
-}
-
-/// Tags of the picture's stream that describe the old coding.
-fn is_stale_picture_tag(key: &str) -> bool {
-    is_stale_stream_tag(key) || ["encoder", "vendor_id", "rotate"].contains(&key.to_ascii_lowercase().as_str())
-}
-
-/// Copies the chapters with their tags.
-///
-/// # Safety
-/// Both contexts are valid, the output's header not written.
-unsafe fn copy_chapters(
-    from: *const ffi::AVFormatContext,
-    to: *mut ffi::AVFormatContext,
-    running_clock: bool,
-) -> Result<()> {
-    // SAFETY: by the caller's promise; FFmpeg frees the array and its entries with the context.
-    unsafe {
-        let count = (*from).nb_chapters as usize;
-        if count == 0 {
-            return Ok(());
-        }
-        let none = || Error::new(Kind::Resource, "no memory for chapters");
-        let list = ffi::av_calloc(count, size_of::<*mut ffi::AVChapter>()).cast::<*mut ffi::AVChapter>();
-        if list.is_null() {
-            return Err(none());
-        }
-        (*to).chapters = list;
-        let origin = if running_clock { known((*from).start_time).unwrap_or(0) } else { 0 };
-        for i in 0..count {
-            let old = *(*from).chapters.add(i);
-            let new = ffi::av_mallocz(size_of::<ffi::AVChapter>()).cast::<ffi::AVChapter>();
-            if new.is_null() {
-                return Err(none());
-            }
-            *list.add(i) = new;
-            (*to).nb_chapters = (i + 1) as u32;
-            let shift = rescale(origin, MICROSECONDS, (*old).time_base);
-            ((*new).id, (*new).time_base) = ((*old).id, (*old).time_base);
-            ((*new).start, (*new).end) = ((*old).start - shift, (*old).end - shift);
-            copy_tags((*old).metadata, &mut (*new).metadata, |_| false)?;
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,233 @@
+//! Which encoder, and how it is set up: time base, colour tags, options, and the errors of wrong ones.
+
+use std::ffi::c_int;
+use std::path::Path;
+
+use ffmpeg_next::ffi;
+
+use super::encoder::EncoderSpec;
+use super::ffi::{Dictionary, c_string, copied, error_text, rational, set_raw_enum};
+use super::format_choice::needs_full;
+use super::info::VideoInfo;
+use super::log;
+use super::pixel::Native;
+use crate::color::Range;
+use crate::error::{Error, Kind, Result};
+use crate::frame::{ColorFamily, PictureLayout};
+
+/// What of the container an encoder has to know.
+pub(super) struct Container<'a> {
+    pub(super) format: *const ffi::AVOutputFormat,
+    pub(super) path: &'a Path,
+    pub(super) pipe: bool,
+}
+
+/// The encoder the user named, or the usual one of the container.
+pub(super) fn find_codec(spec: &EncoderSpec, container: &Container<'_>) -> Result<*const ffi::AVCodec> {
+    let by_name = |name: &str| -> Result<*const ffi::AVCodec> {
+        let text = c_string(name)?;
+        // SAFETY: a valid string; the result is static or null.
+        Ok(unsafe { ffi::avcodec_find_encoder_by_name(text.as_ptr()) })
+    };
+    if let Some(name) = &spec.codec {
+        let codec = by_name(name)?;
+        // SAFETY: not null in the second test.
+        if codec.is_null() || unsafe { super::ffi::raw_enum!(codec, type_) } != 0 {
+            return Err(Error::new(Kind::Unavailable, format!("this FFmpeg has no video encoder {name:?}"))
+                .hint("`ffmpeg -encoders` lists what it has"));
+        }
+        return Ok(codec);
+    }
+    if container.pipe {
+        return by_name("wrapped_avframe");
+    }
+    // SAFETY: the format is FFmpeg's own and the id one it knows.
+    unsafe {
+        let holds = |id: ffi::AVCodecID| ffi::avformat_query_codec(container.format, id, 0) == 1;
+        let formats = copied((*container.format).name);
+        let usual = if formats.split(',').any(|f| f == "webm") {
+            "libvpx-vp9"
+        } else if holds(ffi::AVCodecID::AV_CODEC_ID_H264) && !formats.starts_with("image2") && formats != "rawvideo" {
+            "libx264"
+        } else {
+            ""
+        };
+        if !usual.is_empty() {
+            let codec = by_name(usual)?;
+            if codec.is_null() {
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    format!("this FFmpeg has no encoder {usual}, the default for this container"),
+                )
+                .hint("name another with --codec"));
+            }
+            return Ok(codec);
+        }
+        let url = super::open::file_url(container.path)?;
+        let id = ffi::av_guess_codec(
+            container.format,
+            std::ptr::null(),
+            url.as_ptr(),
+            std::ptr::null(),
+            ffi::AVMediaType::AVMEDIA_TYPE_VIDEO,
+        );
+        let codec = ffi::avcodec_find_encoder(id);
+        if codec.is_null() {
+            return Err(Error::new(Kind::Unavailable, format!("no encoder is known for {}", container.path.display()))
+                .hint("name one with --codec"));
+        }
+        Ok(codec)
+    }
+}
+
+/// Fills the context's fields.
+///
+/// # Safety
+/// `context` is fresh, `codec` its codec, the container's format is FFmpeg's own.
+pub(super) unsafe fn configure(
+    context: *mut ffi::AVCodecContext,
+    codec: *const ffi::AVCodec,
+    native: &Native,
+    source: &VideoInfo,
+    layout: &PictureLayout,
+    spec: &EncoderSpec,
+    container: &Container<'_>,
+) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        (*context).width = layout.width as c_int;
+        (*context).height = layout.height as c_int;
+        set_raw_enum!(context, pix_fmt, native.format.0);
+        (*context).sample_aspect_ratio = rational(source.sample_aspect.0, source.sample_aspect.1);
+        let (num, den) = source.frame_rate;
+        if num > 0 {
+            (*context).framerate = rational(num, den);
+        }
+        (*context).time_base = encoder_time_base(codec, source);
+        (*context).thread_count = spec.threads as c_int;
+        (*context).bits_per_raw_sample = c_int::from(native.depth);
+        configure_color(context, native, source, layout);
+        if (*container.format).flags & ffi::AVFMT_GLOBALHEADER != 0 {
+            (*context).flags |= ffi::AV_CODEC_FLAG_GLOBAL_HEADER as c_int;
+        }
+        if container.pipe {
+            (*context).strict_std_compliance = -1;
+        }
+    }
+}
+
+/// # Safety
+/// `context` is valid.
+pub(super) unsafe fn configure_color(
+    context: *mut ffi::AVCodecContext,
+    native: &Native,
+    source: &VideoInfo,
+    layout: &PictureLayout,
+) {
+    let color = layout.color;
+    let matrix = match (native.family, layout.family) {
+        (ColorFamily::Rgb, _) => 0,
+        (ColorFamily::YCbCr, ColorFamily::Rgb) => color.matrix_or_default(layout.height),
+        _ => color.matrix,
+    };
+    let range = match color.range {
+        _ if needs_full(native) => 2,
+        Range::Full => 2,
+        Range::Limited => 1,
+        Range::Unspecified if native.family == ColorFamily::YCbCr && layout.family == ColorFamily::Rgb => 1,
+        Range::Unspecified => 0,
+    };
+    // SAFETY: by the caller's promise; the numbers are H.273 code points as read.
+    unsafe {
+        set_raw_enum!(context, color_primaries, i32::from(color.primaries));
+        set_raw_enum!(context, color_trc, i32::from(color.transfer));
+        set_raw_enum!(context, colorspace, i32::from(matrix));
+        set_raw_enum!(context, color_range, range);
+        set_raw_enum!(context, chroma_sample_location, source.chroma_location);
+    }
+}
+
+/// The source's own time base, so that every time is exact; the frame distance for codecs with fixed rates.
+///
+/// # Safety
+/// `codec` is from FFmpeg's registry.
+pub(super) unsafe fn encoder_time_base(codec: *const ffi::AVCodec, source: &VideoInfo) -> ffi::AVRational {
+    let (num, den) = source.frame_rate;
+    // SAFETY: by the caller's promise.
+    let (fixed_rates, short) =
+        unsafe { (!(*codec).supported_framerates.is_null(), copied((*codec).name).starts_with("mpeg4")) };
+    if num > 0 && (fixed_rates || (short && source.time_base.1 > 65_535)) {
+        return rational(den, num);
+    }
+    rational(source.time_base.0, source.time_base.1)
+}
+
+/// Options for the encoder: its own, the user's, and what HDR needs said twice.
+pub(super) fn options_for(
+    spec: &EncoderSpec,
+    name: &str,
+    context: *mut ffi::AVCodecContext,
+    source: &VideoInfo,
+) -> Result<Dictionary> {
+    let mut options = Dictionary::new();
+    // SAFETY: private data of a fresh context, or null.
+    let has = |key: &std::ffi::CStr| unsafe {
+        let private = (*context).priv_data;
+        !private.is_null() && !ffi::av_opt_find(private, key.as_ptr(), std::ptr::null(), 0, 0).is_null()
+    };
+    if let Some(crf) = spec.crf {
+        if !has(c"crf") {
+            return Err(Error::new(Kind::Usage, format!("encoder {name} has no --crf"))
+                .hint("set its own options with --encoder-option NAME=VALUE"));
+        }
+        options.set("crf", &crf.to_string())?;
+        if name.starts_with("libvpx") {
+            options.set("b", "0")?;
+        }
+    } else if let Some(crf) = default_crf(name) {
+        options.set("crf", crf)?;
+        if name.starts_with("libvpx") {
+            options.set("b", "0")?;
+        }
+    }
+    if let Some((key, value)) = super::hdr::encoder_option(name, &source.hdr) {
+        options.set(key, &value)?;
+    }
+    for (key, value) in &spec.options {
+        options.set(key, value)?;
+    }
+    Ok(options)
+}
+
+/// Quality that keeps what was rebuilt: near transparent, not archival.
+pub(super) fn default_crf(name: &str) -> Option<&'static str> {
+    match name {
+        "libx264" | "libx264rgb" | "libx265" => Some("17"),
+        "libvpx-vp9" | "libvpx" => Some("20"),
+        "libaom-av1" | "libsvtav1" => Some("22"),
+        _ => None,
+    }
+}
+
+pub(super) fn refused(name: &str, code: c_int, layout: &PictureLayout) -> Error {
+    let said = log::last_message().map_or(String::new(), |m| format!(" ({m})"));
+    let size = format!("{}x{}", layout.width, layout.height);
+    if code == ffi::AVERROR_OPTION_NOT_FOUND || -code == libc::EINVAL {
+        return Error::new(Kind::Usage, format!("encoder {name} refused its options or the size {size}{said}"))
+            .hint("check --crf, --encoder-option, --pix-fmt and the scale");
+    }
+    Error::new(
+        super::ffi::error_kind(code, Kind::Unavailable),
+        format!("encoder {name} could not be opened for {size}: {}{said}", error_text(code)),
+    )
+}
+
+pub(super) fn refuse_unknown_options(left: &Dictionary, spec: &EncoderSpec, name: &str) -> Result<()> {
+    let unknown: Vec<String> =
+        left.entries().into_iter().map(|(k, _)| k).filter(|k| spec.options.iter().any(|(o, _)| o == k)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("encoder {name} does not know the option {}", unknown.join(", ")))
+        .hint(format!("`ffmpeg -h encoder={name}` lists its options")))
+}
