@@ -54,6 +54,9 @@ pub struct VideoReader {
     last_end: i64,
     /// Numbers of a picture sequence's files.
     sequence: Vec<u64>,
+    /// Width, height, pixel format and pixel aspect of the picture before and of the first one.
+    shape: Option<[i32; 5]>,
+    first_shape: Option<[i32; 5]>,
 }
 
 impl VideoReader {
@@ -88,6 +91,8 @@ impl VideoReader {
             skip_before: None,
             pool: PlanePool::new(0),
             packets: 0,
+            shape: None,
+            first_shape: None,
             last_end: 0,
             sequence: if spec.is_sequence() {
                 sequence_files(&spec.path).into_iter().map(|(number, _)| number).collect()
@@ -342,17 +347,8 @@ impl VideoReader {
         unsafe {
             let same_size = (*frame).width as usize == width && (*frame).height as usize == height;
             let same_format = (*frame).format == self.info.format.0;
-            if !same_size || !same_format {
-                self.size_changes += 1;
-                let now = PixelFormat((*frame).format).name();
-                self.damage.note(format!(
-                    "frame {} is {}x{} {now}, unlike the first frame's {width}x{height} {}; it was scaled to that",
-                    self.next_index,
-                    (*frame).width,
-                    (*frame).height,
-                    self.info.pixel_format
-                ));
-            }
+            self.size_changes += u64::from(!same_size || !same_format);
+            self.note_other_shape(frame);
             if same_size && (*frame).format == self.native.format.0 {
                 return Ok(frame);
             }
@@ -363,6 +359,26 @@ impl VideoReader {
             let full_in = raw_enum!(frame, color_range) == 2 || full;
             self.converter.convert(frame, self.native.format, width, height, [full_in, full], matrix)
         }
+    }
+
+    /// Notes where pictures begin to have another size, format or shape of pixels than the first one.
+    ///
+    /// # Safety
+    /// `frame` is a decoded picture.
+    unsafe fn note_other_shape(&mut self, frame: *const ffi::AVFrame) {
+        // SAFETY: by the caller's promise.
+        let (width, height, format, aspect) =
+            unsafe { ((*frame).width, (*frame).height, (*frame).format, (*frame).sample_aspect_ratio) };
+        let shape = [width, height, format, aspect.num, aspect.den];
+        let before = self.shape.replace(shape);
+        let first = *self.first_shape.get_or_insert(shape);
+        if before.is_none_or(|b| b == shape) || shape == first {
+            return;
+        }
+        let words = |s: [i32; 5]| format!("{}x{} {}, pixels {}:{}", s[0], s[1], PixelFormat(s[2]).name(), s[3], s[4]);
+        let (index, now, then) = (self.next_index, words(shape), words(first));
+        self.damage
+            .note(format!("from frame {index} pictures are {now}, not {then} as the first; they were fitted to it"));
     }
 
     /// Decodes the first picture and fixes layout, times and everything else that is told by it.
