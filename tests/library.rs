@@ -10,8 +10,8 @@ use ndarray::Array2;
 use subpel::color::ColorDescription;
 use subpel::error::Stage;
 use subpel::frame::{ChromaSite, ColorFamily, Frame, PictureLayout};
-use subpel::media::Excerpt;
 use subpel::pipeline::Enlarged;
+use subpel::pipeline::Excerpt;
 use subpel::resample::Filter;
 use subpel::{
     Control, EnlargeOptions, InputSpec, Job, Kind, Method, OutputSpec, Preset, Scale, Upscaler, upscale_file,

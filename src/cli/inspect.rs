@@ -74,8 +74,8 @@ struct Probe {
 impl Inspect {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<Outcome> {
         let spec = self.reading.spec(&self.input);
-        let media = MediaInfo::probe(&spec)?;
         let mut reader = VideoReader::open(&spec, 0, CpuLevel::detect())?;
+        let media = reader.media_info();
         let info = reader.info().clone();
         let scale = if self.method == Method::None { None } else { Some(Scale::Factor(self.scale)) };
         let options = EnlargeOptions { scale, method: self.method, preset: self.preset, ..Default::default() };

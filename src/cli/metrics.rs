@@ -98,7 +98,7 @@ impl Metrics {
                 .hint("videos are compared at the same size")
                 .file(&self.distorted));
         }
-        if 2 * self.crop >= a.width.min(a.height) {
+        if self.crop >= a.width.min(a.height).div_ceil(2) {
             return Err(Error::new(
                 Kind::Usage,
                 format!("--crop {} leaves nothing of {}x{}", self.crop, a.width, a.height),

@@ -66,7 +66,7 @@ enum Outcome {
 pub fn main() -> ExitCode {
     crate::media::use_one_heap();
     let cli = Cli::parse();
-    match run(cli) {
+    match guarded(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Damaged) => ExitCode::from(3),
         Err(error) => {
@@ -74,6 +74,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+/// Runs the command; a panic anywhere becomes an internal error with its exit code.
+fn guarded(cli: Cli) -> Result<Outcome> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli))).unwrap_or_else(|_| {
+        Err(Error::new(Kind::Bug, "internal error, described above").hint("please report it with the file, if you can"))
+    })
 }
 
 fn run(cli: Cli) -> Result<Outcome> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
-use super::values::InputOptions;
+use super::values::{self, InputOptions};
 use super::{Outcome, print_line, signals, text};
 use crate::error::Result;
 use crate::pipeline::{Control, FrameMotion, motion_file};
@@ -26,7 +26,7 @@ pub(super) struct Motion {
     json: bool,
 
     /// Threads; 0 is one per core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::threads)]
     threads: usize,
 
     #[command(flatten)]

@@ -9,8 +9,8 @@ use super::progress::{Progress, ProgressMode};
 use super::values::{self, InputOptions};
 use super::{Outcome, signals, text};
 use crate::error::Result;
-use crate::media::{EncoderSpec, Excerpt, OutputSpec, VideoReader};
-use crate::pipeline::{Control, EnlargeOptions, Job, MemoryPlan, Method, Preset, Scale, upscale_file};
+use crate::media::{EncoderSpec, OutputSpec, VideoReader};
+use crate::pipeline::{Control, EnlargeOptions, Excerpt, Job, MemoryPlan, Method, Preset, Scale, upscale_file};
 
 /// Enlarge a video and copy everything else in the container
 ///
@@ -86,7 +86,7 @@ pub(super) struct Upscale {
     reading: InputOptions,
 
     /// Threads; 0 is one per core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::threads)]
     threads: usize,
 
     /// Most memory to hold, such as 512M or 2GiB

@@ -19,7 +19,7 @@ pub(super) struct InputOptions {
     fps: Option<(i32, i32)>,
 
     /// Most pixels a picture of the input may have
-    #[arg(long, value_name = "N", default_value_t = InputSpec::DEFAULT_MAX_PIXELS, help_heading = "Input")]
+    #[arg(long, value_name = "N", default_value_t = InputSpec::DEFAULT_MAX_PIXELS, value_parser = clap::value_parser!(u64).range(1..=i32::MAX as u64), help_heading = "Input")]
     max_pixels: u64,
 }
 
@@ -67,7 +67,13 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let total = parts
         .iter()
         .try_fold(0.0, |sum, part| Ok::<f64, String>(sum * 60.0 + f64::from_str(part).map_err(|_| wrong())?))?;
-    if total.is_finite() && total >= 0.0 { Ok(total) } else { Err(wrong()) }
+    // A year: longer than any film, and far from the end of every clock.
+    if (0.0..=3.2e7).contains(&total) { Ok(total) } else { Err(wrong()) }
+}
+
+/// A number of threads, 0 to 256.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n <= 256).ok_or_else(|| format!("{text:?} is not a number of threads from 0 to 256"))
 }
 
 /// `512M`, `2GiB`.

@@ -10,7 +10,7 @@ use super::open::InputSpec;
 use super::side_data::{DISPLAY_MATRIX, add_to_stream, hdr_packet_kind};
 use super::stream_copy::{EXPERIMENTAL, Kept, MICROSECONDS, copy_tags, is_stale_stream_tag, new_stream};
 use super::target::Target;
-use super::writer::OutputSpec;
+use super::writer::{Cut, OutputSpec};
 use crate::error::{Error, Kind, Result};
 
 /// An owned output context; closing it closes the file under it.
@@ -85,10 +85,18 @@ pub(super) fn find_format(spec: &OutputSpec) -> Result<*const ffi::AVOutputForma
         let hint = "name it .mkv, .mp4, .mov, .webm, .nut, or %04d.png for a sequence";
         return Err(Error::new(Kind::Usage, "no container is known for this name").hint(hint).file(&spec.path));
     }
+    // SAFETY: not null.
+    let (name, makes_files) = unsafe { (copied((*format).name), (*format).flags & ffi::AVFMT_NOFILE != 0) };
+    if makes_files && name != "image2" {
+        return Err(Error::new(Kind::Usage, format!("{name} is made of several files, which subpel does not write"))
+            .hint("write one file, and split it with FFmpeg")
+            .file(&spec.path));
+    }
     Ok(format)
 }
 
-/// Adds all streams in the source's order, tags and chapters. Sets `stream` to the picture's number.
+/// Adds all streams in the source's order, tags and chapters. Returns what is to be copied, if anything, and the number
+/// of the picture's stream.
 ///
 /// # Safety
 /// `output` is fresh, `encoder` open.
@@ -98,15 +106,16 @@ pub(super) unsafe fn add_streams(
     input: &InputSpec,
     source: &VideoInfo,
     upright: bool,
+    cut: Option<Cut>,
     kept: &mut Kept,
-    stream: &mut usize,
-) -> Result<Option<CopiedStreams>> {
+) -> Result<(Option<CopiedStreams>, usize)> {
     // SAFETY: by the caller's promise.
     unsafe {
         let raw = output.0;
+        let mut stream = 0;
         let mut add_picture = |old: *const ffi::AVStream, side_data: &[(i32, Vec<u8>)]| -> Result<()> {
             let target = new_stream(raw)?;
-            *stream = (*target).index as usize;
+            stream = (*target).index as usize;
             describe_picture(target, encoder, source)?;
             if !old.is_null() {
                 (*target).disposition = (*old).disposition;
@@ -119,7 +128,7 @@ pub(super) unsafe fn add_streams(
         };
         if input.is_pipe() || input.is_sequence() || (*(*raw).oformat).video_codec as i32 == 0 {
             add_picture(std::ptr::null(), &[])?;
-            return Ok(None);
+            return Ok((None, stream));
         }
         let name = copied((*(*raw).oformat).name);
         if name.starts_with("image2") || name == "yuv4mpegpipe" || name == "rawvideo" {
@@ -130,12 +139,12 @@ pub(super) unsafe fn add_streams(
             kept.dropped.extend(
                 others.map(|s| format!("stream {}, {:?} {}: {name} holds pictures only", s.index, s.kind, s.codec)),
             );
-            return Ok(None);
+            return Ok((None, stream));
         }
         let copied = CopiedStreams::plan(input, source.stream, raw, kept, add_picture)?;
         copy_tags((*copied.source()).metadata, &mut (*raw).metadata, is_stale_tag)?;
-        copy_chapters(copied.source(), raw, copied.has_running_clock())?;
-        Ok(Some(copied))
+        copy_chapters(copied.source(), raw, kept_part(&copied, source, cut))?;
+        Ok((Some(copied), stream))
     }
 }
 
@@ -180,14 +189,25 @@ pub(super) fn is_stale_picture_tag(key: &str) -> bool {
     is_stale_stream_tag(key) || ["encoder", "vendor_id", "rotate"].contains(&key.to_ascii_lowercase().as_str())
 }
 
-/// Copies the chapters with their tags.
+/// Microseconds of the source that the output shows: from its time 0 to its end.
+fn kept_part(copied: &CopiedStreams, source: &VideoInfo, cut: Option<Cut>) -> (i64, i64) {
+    let base = rational(source.time_base.0, source.time_base.1);
+    match cut {
+        Some(cut) => (rescale(cut.first, base, MICROSECONDS), rescale(cut.end, base, MICROSECONDS)),
+        // SAFETY: the second reading is open.
+        None if copied.has_running_clock() => (known(unsafe { (*copied.source()).start_time }).unwrap_or(0), i64::MAX),
+        None => (0, i64::MAX),
+    }
+}
+
+/// Copies the chapters that lie between `start` and `end` microseconds, with their tags; `start` becomes 0.
 ///
 /// # Safety
 /// Both contexts are valid, the output's header not written.
 pub(super) unsafe fn copy_chapters(
     from: *const ffi::AVFormatContext,
     to: *mut ffi::AVFormatContext,
-    running_clock: bool,
+    (start, end): (i64, i64),
 ) -> Result<()> {
     // SAFETY: by the caller's promise; FFmpeg frees the array and its entries with the context.
     unsafe {
@@ -201,18 +221,28 @@ pub(super) unsafe fn copy_chapters(
             return Err(none());
         }
         (*to).chapters = list;
-        let origin = if running_clock { known((*from).start_time).unwrap_or(0) } else { 0 };
         for i in 0..count {
             let old = *(*from).chapters.add(i);
+            let base = (*old).time_base;
+            let (first, last) = (rescale((*old).start, base, MICROSECONDS), rescale((*old).end, base, MICROSECONDS));
+            if last <= start && start > 0 || first >= end {
+                continue;
+            }
             let new = ffi::av_mallocz(size_of::<ffi::AVChapter>()).cast::<ffi::AVChapter>();
             if new.is_null() {
                 return Err(none());
             }
-            *list.add(i) = new;
-            (*to).nb_chapters = (i + 1) as u32;
-            let shift = rescale(origin, MICROSECONDS, (*old).time_base);
-            ((*new).id, (*new).time_base) = ((*old).id, (*old).time_base);
-            ((*new).start, (*new).end) = ((*old).start - shift, (*old).end - shift);
+            *list.add((*to).nb_chapters as usize) = new;
+            (*to).nb_chapters += 1;
+            let moved = |time: i64| time.saturating_sub(rescale(start, MICROSECONDS, base));
+            ((*new).id, (*new).time_base) = ((*old).id, base);
+            ((*new).start, (*new).end) = (moved((*old).start), moved((*old).end));
+            if first < start {
+                (*new).start = 0;
+            }
+            if last > end {
+                (*new).end = moved(rescale(end, MICROSECONDS, base));
+            }
             copy_tags((*old).metadata, &mut (*new).metadata, |_| false)?;
         }
     }

@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 pub(super) struct Converter {
     context: *mut ffi::SwsContext,
     key: (c_int, c_int, i32, c_int, c_int, i32),
+    colors: ([bool; 2], c_int),
     output: Picture,
 }
 
@@ -22,7 +23,12 @@ unsafe impl Send for Converter {}
 
 impl Converter {
     pub(super) fn new() -> Result<Self> {
-        Ok(Self { context: std::ptr::null_mut(), key: (0, 0, -1, 0, 0, -1), output: Picture::new()? })
+        Ok(Self {
+            context: std::ptr::null_mut(),
+            key: (0, 0, -1, 0, 0, -1),
+            colors: ([false; 2], -1),
+            output: Picture::new()?,
+        })
     }
 
     /// Converts `frame` to `format` at `width x height`; colour tags and time are copied.
@@ -43,8 +49,10 @@ impl Converter {
         unsafe {
             let source = PixelFormat((*frame).format);
             let key = ((*frame).width, (*frame).height, source.0, width as c_int, height as c_int, format.0);
-            if self.context.is_null() || key != self.key {
+            let colors = (full, matrix);
+            if self.context.is_null() || key != self.key || colors != self.colors {
                 ffi::sws_freeContext(self.context);
+                self.context = std::ptr::null_mut();
                 // Exact paths drop the low bits of short samples (565) instead of filling them: same-size RGB goes
                 // through the plain unpacking.
                 let exact =
@@ -54,10 +62,10 @@ impl Converter {
                 self.context = ffi::sws_getContext(
                     key.0,
                     key.1,
-                    source.raw(),
+                    source.raw()?,
                     key.3,
                     key.4,
-                    format.raw(),
+                    format.raw()?,
                     flags,
                     std::ptr::null_mut(),
                     std::ptr::null_mut(),
@@ -67,6 +75,7 @@ impl Converter {
                     return Err(failed(&format!("no path from {} to {}", source.name(), format.name())));
                 }
                 self.key = key;
+                self.colors = colors;
                 let table = ffi::sws_getCoefficients(matrix);
                 // A refusal (formats without a matrix) leaves the defaults, which are right for them.
                 let _ = ffi::sws_setColorspaceDetails(

@@ -8,10 +8,10 @@ use std::ffi::c_int;
 
 use ffmpeg_next::ffi;
 
-use super::ffi::{NO_TIME, Packet, check, rescale};
+use super::ffi::{NO_TIME, Packet, check, error_text, rescale};
 use super::open::{Input, InputSpec};
 use super::stream_copy::{Kept, MICROSECONDS, add_stream, has_edit_lists};
-use super::subtitle::SubtitleConverter;
+use super::subtitle::{Conversion, SubtitleConverter};
 use crate::error::{Kind, Result};
 
 /// What happens to one stream of the source.
@@ -37,6 +37,9 @@ pub(super) struct CopiedStreams {
     /// Microseconds of the source's time that are kept.
     range: (i64, i64),
     skipped: u64,
+    unreadable: u64,
+    late: u64,
+    trouble: Option<String>,
     /// Whether packets that an edit list hides would be heard in the output.
     drops_hidden: bool,
 }
@@ -80,6 +83,9 @@ impl CopiedStreams {
             origin: 0,
             range: (i64::MIN, i64::MAX),
             skipped: 0,
+            unreadable: 0,
+            late: 0,
+            trouble: None,
             // SAFETY: a fresh context has its format.
             drops_hidden: !has_edit_lists(unsafe { (*output).oformat }),
         })
@@ -99,9 +105,8 @@ impl CopiedStreams {
     pub(super) fn cut(&mut self, origin: i64, range: (i64, i64)) {
         (self.origin, self.range) = (origin, range);
         if range.0 > i64::MIN {
-            // A failed seek only means reading from the start; the range sorts the packets out.
-            // SAFETY: the input is open.
-            unsafe { ffi::avformat_seek_file(self.input.as_ptr(), -1, i64::MIN, range.0, range.0, 0) };
+            // Without an index it is read from the start; the range sorts the packets out.
+            self.input.seek_before(-1, range.0);
         }
     }
 
@@ -123,9 +128,15 @@ impl CopiedStreams {
         Ok(())
     }
 
-    /// Packets that could not be kept.
-    pub(super) fn skipped(&self) -> u64 {
-        self.skipped
+    /// What was lost while copying, in words.
+    pub(super) fn losses(&self) -> Vec<String> {
+        let counted = [
+            (self.skipped, "packets that the container refused"),
+            (self.unreadable, "subtitles that could not be converted"),
+            (self.late, "packets of streams that begin in mid-file"),
+        ];
+        let counted = counted.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
+        counted.chain(self.trouble.iter().map(|t| format!("what follows a read error: {t}"))).collect()
     }
 
     /// Time of the packet at hand, reading the next one if there is none; `None` at the end.
@@ -140,8 +151,8 @@ impl CopiedStreams {
             if code == super::ffi::AGAIN {
                 continue;
             }
-            // The picture's reader has met the same damage and reports it: here it is an end like any other.
             if code < 0 {
+                self.trouble = (code != ffi::AVERROR_EOF).then(|| error_text(code));
                 self.ended = true;
                 return Ok(None);
             }
@@ -149,7 +160,10 @@ impl CopiedStreams {
             unsafe {
                 let raw = self.packet.as_ptr();
                 let index = (*raw).stream_index as usize;
-                let Some(Some(route)) = self.routes.get(index) else { continue };
+                let Some(Some(route)) = self.routes.get(index) else {
+                    self.late += u64::from(index >= self.routes.len());
+                    continue;
+                };
                 let base = (*self.input.streams()[index]).time_base;
                 let time = [(*raw).dts, (*raw).pts].into_iter().find(|t| *t != NO_TIME);
                 let time = time.or_else(|| route.last_dts.map(|l| l + 1)).unwrap_or(0);
@@ -163,18 +177,29 @@ impl CopiedStreams {
     /// # Safety
     /// As for [`Self::write_until`].
     unsafe fn write(&mut self, time: i64, output: *mut ffi::AVFormatContext) -> Result<()> {
-        if time < self.range.0 || time >= self.range.1 {
-            return Ok(());
-        }
         // SAFETY: the packet belongs to a routed stream; the output stream exists.
         unsafe {
             let raw = self.packet.as_ptr();
             let index = (*raw).stream_index as usize;
             let Some(Some(route)) = self.routes.get_mut(index) else { return Ok(()) };
-            if let Some(converter) = &mut route.converter
-                && !converter.convert(&self.packet)?
-            {
+            let stream = self.input.streams()[index];
+            let still = (*stream).disposition & ffi::AV_DISPOSITION_ATTACHED_PIC != 0;
+            let time = if still { self.origin } else { time };
+            if time < self.range.0 || time >= self.range.1 {
                 return Ok(());
+            }
+            if still {
+                ((*raw).pts, (*raw).dts) = (NO_TIME, NO_TIME);
+            }
+            if let Some(converter) = &mut route.converter {
+                match converter.convert(&self.packet)? {
+                    Conversion::Done => {}
+                    Conversion::Empty => return Ok(()),
+                    Conversion::Failed => {
+                        self.unreadable += 1;
+                        return Ok(());
+                    }
+                }
             }
             let from = (*self.input.streams()[index]).time_base;
             if self.drops_hidden && is_hidden(raw, time, from) {

@@ -92,7 +92,8 @@ pub(super) unsafe fn open_decoder(stream: *const ffi::AVStream, threads: usize, 
 /// # Safety
 /// `parameters` is valid.
 pub(super) unsafe fn known_codec_id(parameters: *const ffi::AVCodecParameters) -> Result<ffi::AVCodecID> {
-    // SAFETY: by the caller's promise. The id is compared as a number before it is read as an enum.
+    // SAFETY: by the caller's promise. An id without a description is never read as an enum; a described one is in the
+    // enum as long as the library that is loaded is not newer than the headers this was built against.
     unsafe {
         if raw_enum!(parameters, codec_id) == 0 || codec_name(parameters) == "unknown" {
             return Err(Error::new(Kind::Input, "the codec of its video is not known to FFmpeg"));

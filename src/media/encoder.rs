@@ -46,6 +46,11 @@ pub(super) struct Encoder {
     source_base: ffi::AVRational,
     hdr: Vec<(i32, Vec<u8>)>,
     last_time: Option<i64>,
+    /// Whether the container only counts frames, how many there were, and whether their times said otherwise.
+    counts: bool,
+    counted: i64,
+    lost_times: bool,
+    last_source: Option<i64>,
     cpu: CpuLevel,
 }
 
@@ -84,6 +89,10 @@ impl Encoder {
             source_base: rational(source.time_base.0, source.time_base.1),
             hdr: source.hdr.clone(),
             last_time: None,
+            counts: container.name() == "yuv4mpegpipe",
+            counted: 0,
+            lost_times: false,
+            last_source: None,
             cpu,
         };
         if !encoder.packs_directly() {
@@ -127,7 +136,7 @@ impl Encoder {
 
     /// Encodes one frame; `time` is in ticks of the source's time base, counted from the output's start.
     pub(super) fn send(&mut self, frame: &Frame, planes: &[Plane], time: i64) -> Result<()> {
-        let ticks = rescale(time, self.source_base, self.time_base());
+        let ticks = self.ticks(time);
         if self.last_time.is_some_and(|last| ticks <= last) {
             return Err(Error::new(
                 Kind::Unavailable,
@@ -150,6 +159,22 @@ impl Encoder {
             let code = ffi::avcodec_send_frame(self.as_ptr(), raw);
             check(code, Kind::Unavailable, || self.failed("did not take the frame")).map(drop)
         }
+    }
+
+    /// A frame's time on the encoder's clock: its number, where the container only counts.
+    fn ticks(&mut self, time: i64) -> i64 {
+        let ticks = rescale(time, self.source_base, self.time_base());
+        if !self.counts {
+            return ticks;
+        }
+        self.lost_times |= (ticks - self.last_source.replace(ticks).unwrap_or(ticks - 1)) != 1;
+        self.counted += 1;
+        self.counted - 1
+    }
+
+    /// Whether frames had times that the container could not hold.
+    pub(super) fn lost_times(&self) -> bool {
+        self.lost_times
     }
 
     /// Tells the encoder that no frame follows.

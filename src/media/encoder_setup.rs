@@ -22,6 +22,19 @@ pub(super) struct Container<'a> {
     pub(super) pipe: bool,
 }
 
+impl Container<'_> {
+    /// FFmpeg's short name.
+    pub(super) fn name(&self) -> String {
+        // SAFETY: formats of FFmpeg are static.
+        unsafe { copied((*self.format).name) }
+    }
+
+    /// Whether frames have no times of their own in it, or only multiples of the frame distance.
+    pub(super) fn has_fixed_rate(&self) -> bool {
+        matches!(self.name().as_str(), "yuv4mpegpipe" | "avi")
+    }
+}
+
 /// The encoder the user named, or the usual one of the container.
 pub(super) fn find_codec(spec: &EncoderSpec, container: &Container<'_>) -> Result<*const ffi::AVCodec> {
     let by_name = |name: &str| -> Result<*const ffi::AVCodec> {
@@ -103,7 +116,7 @@ pub(super) unsafe fn configure(
         if num > 0 {
             (*context).framerate = rational(num, den);
         }
-        (*context).time_base = encoder_time_base(codec, source);
+        (*context).time_base = encoder_time_base(codec, source, container);
         (*context).thread_count = spec.threads as c_int;
         (*context).bits_per_raw_sample = c_int::from(native.depth);
         configure_color(context, native, source, layout);
@@ -147,16 +160,21 @@ pub(super) unsafe fn configure_color(
     }
 }
 
-/// The source's own time base, so that every time is exact; the frame distance for codecs with fixed rates.
+/// The source's own time base, so that every time is exact; the frame distance for codecs and containers with fixed
+/// rates, which take the rate of the video from it.
 ///
 /// # Safety
 /// `codec` is from FFmpeg's registry.
-pub(super) unsafe fn encoder_time_base(codec: *const ffi::AVCodec, source: &VideoInfo) -> ffi::AVRational {
+pub(super) unsafe fn encoder_time_base(
+    codec: *const ffi::AVCodec,
+    source: &VideoInfo,
+    container: &Container<'_>,
+) -> ffi::AVRational {
     let (num, den) = source.frame_rate;
     // SAFETY: by the caller's promise.
     let (fixed_rates, short) =
         unsafe { (!(*codec).supported_framerates.is_null(), copied((*codec).name).starts_with("mpeg4")) };
-    if num > 0 && (fixed_rates || (short && source.time_base.1 > 65_535)) {
+    if num > 0 && (container.has_fixed_rate() || fixed_rates || (short && source.time_base.1 > 65_535)) {
         return rational(den, num);
     }
     rational(source.time_base.0, source.time_base.1)
@@ -194,7 +212,9 @@ pub(super) fn options_for(
         options.set(key, &value)?;
     }
     for (key, value) in &spec.options {
-        options.set(key, value)?;
+        // Lists of parameters are added to, or the user's would drop the HDR metadata.
+        let joined = options.entries().into_iter().find(|(k, _)| k == key && k.ends_with("-params"));
+        options.set(key, &joined.map_or(value.clone(), |(_, ours)| format!("{ours}:{value}")))?;
     }
     Ok(options)
 }

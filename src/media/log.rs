@@ -58,6 +58,11 @@ pub(super) fn last_message() -> Option<String> {
     with(|c| c.lines.back().cloned())
 }
 
+/// Drops what was said so far, before a call whose failure its own words are to explain.
+pub(super) fn forget() {
+    with(|c| c.lines.clear());
+}
+
 #[cfg(target_arch = "x86_64")]
 unsafe extern "C" fn collect(context: *mut c_void, level: c_int, format: *const c_char, args: *mut ffi::__va_list_tag) {
     if level > ffi::AV_LOG_ERROR {

@@ -37,4 +37,4 @@ pub use probe::{MediaInfo, StreamInfo, StreamKind};
 pub use reader::VideoReader;
 pub use stream_copy::Kept;
 pub use target::remove_unfinished;
-pub use writer::{Excerpt, OutputSpec, VideoWriter, Written};
+pub use writer::{Cut, OutputSpec, VideoWriter, Written};

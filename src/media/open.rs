@@ -1,7 +1,7 @@
 //! Opening inputs safely: local files only, no format that opens further files, limits on what a header may claim.
 //!
 //! A name is never passed to FFmpeg as it is: `http:x.mp4` is a legal file name, so every path becomes `file:` plus
-//! the path. Playlists and scripts (hls, concat, dash, ...) are kept out by a list of allowed formats, because the
+//! the path. Playlists and scripts (hls, concat, dash, ...) are kept out by allowing all formats but a list of those, because the
 //! extension of a file says nothing about what it is read as.
 
 use std::ffi::{CString, c_int};
@@ -87,6 +87,8 @@ const OPEN_OTHERS: &[&str] = &[
     "rtmp",
     "tedcaptions",
     "alias_pix",
+    "avisynth",
+    "vapoursynth",
 ];
 
 /// An opened input, its streams known.
@@ -109,6 +111,7 @@ impl Input {
             check_file(&spec.path)?;
         }
         let (url, demuxer, mut options) = plan(spec)?;
+        log::forget();
         let mut context = ptr::null_mut();
         // SAFETY: `url` and `options` live across the call; on failure FFmpeg frees the context and leaves null.
         let code = unsafe { ffi::avformat_open_input(&mut context, url.as_ptr(), demuxer, &mut options.0) };
@@ -155,6 +158,21 @@ impl Input {
         unsafe { copied((*(*self.as_ptr()).iformat).name) }
     }
 
+    /// Goes to the last key frame at or before `target`, in ticks of `stream` or microseconds if that is -1. `false`
+    /// if the container has no index to do so by: it is then where it was.
+    pub(super) fn seek_before(&self, stream: i32, target: i64) -> bool {
+        let context = self.as_ptr();
+        // SAFETY: the context is open, its format static, its streams valid.
+        unsafe {
+            let clockless = ffi::AVFMT_TS_DISCONT | ffi::AVFMT_NOTIMESTAMPS;
+            let indexed = |s: &*mut ffi::AVStream| ffi::avformat_index_get_entries_count(*s) > 1;
+            if (*(*context).iformat).flags & clockless != 0 || !self.streams().iter().any(indexed) {
+                return false;
+            }
+            ffi::avformat_seek_file(context, stream, i64::MIN, target, target, 0) >= 0
+        }
+    }
+
     /// Whether times in this container are a running clock (broadcast streams) rather than counted from the start.
     pub(super) fn has_running_clock(&self) -> bool {
         // SAFETY: as above.
@@ -173,10 +191,8 @@ fn check_file(path: &Path) -> Result<()> {
         Ok(m) if m.is_dir() => {
             Err(unusable("is a folder, not a video").hint("a numbered sequence is given as FOLDER/%04d.png"))
         }
-        Ok(m) if !m.is_file() => {
-            Err(unusable("is not a regular file")
-                .hint("a pipe is read with - as input: cat PIPE | subpel upscale - OUT"))
-        }
+        Ok(m) if !m.is_file() => Err(unusable("is not a regular file")
+            .hint("y4m is read from a pipe with - as input: cat PIPE | subpel upscale - OUT")),
         Ok(m) if m.len() == 0 => Err(unusable("is empty (0 bytes)")),
         Ok(_) => std::fs::File::open(path).map(drop).map_err(|e| unusable("cannot be opened").caused_by(e)),
     }
@@ -286,6 +302,11 @@ fn refused(spec: &InputSpec, code: c_int) -> Error {
     let name = if spec.is_pipe() { Path::new("standard input") } else { &spec.path };
     // A header that ends too early is an "Input/output error" to some demuxers: it is the file all the same.
     let kind = if -code == libc::ENOMEM { Kind::Resource } else { Kind::Input };
+    if spec.is_pipe() {
+        return Error::new(kind, "is not y4m, the only format that is read from a pipe")
+            .hint("ffmpeg -i FILE -f yuv4mpegpipe - | subpel upscale - OUT")
+            .file(name);
+    }
     Error::new(kind, format!("is not a video that FFmpeg can read: {}", error_text(code))).file(name)
 }
 

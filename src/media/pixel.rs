@@ -38,17 +38,17 @@ pub(super) struct Native {
     big_endian: bool,
     /// Plane order of [`crate::frame`].
     components: Vec<Component>,
-    /// Bytes between pixels of each of FFmpeg's planes that no component covers are filled with this (bgr0's 0).
+    /// Number of FFmpeg's planes.
     planes: usize,
 }
 
 impl PixelFormat {
-    /// FFmpeg's enum value.
-    pub(super) fn raw(self) -> ffi::AVPixelFormat {
-        debug_assert!(self.descriptor().is_some(), "only formats FFmpeg has described are passed back to it");
-        // SAFETY: every value comes from FFmpeg itself and has a descriptor in the headers this was built against,
-        // checked where it is read (`of_frame`, `find`).
-        unsafe { std::mem::transmute::<i32, ffi::AVPixelFormat>(self.0) }
+    /// FFmpeg's enum value, if the headers this was built against have it.
+    pub(super) fn raw(self) -> Result<ffi::AVPixelFormat> {
+        let unknown = || Error::new(Kind::Input, format!("pixel format {} is newer than this program", self.0));
+        self.descriptor().ok_or_else(unknown)?;
+        // SAFETY: `descriptor` has compared the number with the enum's range.
+        Ok(unsafe { std::mem::transmute::<i32, ffi::AVPixelFormat>(self.0) })
     }
 
     fn descriptor(self) -> Option<&'static ffi::AVPixFmtDescriptor> {
@@ -258,7 +258,7 @@ impl Native {
             for (y, row) in plane.rows().into_iter().enumerate() {
                 let Some(row) = row.as_slice() else { continue };
                 // SAFETY: as in `unpack`, and writable by the caller's promise.
-                let bytes = unsafe { self.row(frame, component, y, columns) };
+                let bytes = unsafe { self.row_mut(frame, component, y, columns) };
                 match (self.depth, component.step) {
                     (8, 1) => samples::narrow_bytes(cpu, row, bytes),
                     (8, step) => bytes
@@ -282,40 +282,59 @@ impl Native {
     /// The bytes of one component's row, from its first sample to its last.
     ///
     /// # Safety
-    /// `frame` holds a picture of this format with that row and `columns` samples in it; no other reference to the
-    /// row is alive while the result is used.
-    unsafe fn row<'a>(
+    /// `frame` holds a picture of this format with that row and `columns` samples in it, nobody writes to it while the
+    /// result is used.
+    unsafe fn row<'a>(&self, frame: *const ffi::AVFrame, component: &Component, y: usize, columns: usize) -> &'a [u8] {
+        // SAFETY: by the caller's promise.
+        unsafe { std::slice::from_raw_parts(row_start(frame, component, y), self.row_length(component, columns)) }
+    }
+
+    /// The same to write to.
+    ///
+    /// # Safety
+    /// As for [`Self::row`], and the picture is writable: nobody else reads it while the result is used.
+    unsafe fn row_mut<'a>(
         &self,
-        frame: *const ffi::AVFrame,
+        frame: *mut ffi::AVFrame,
         component: &Component,
         y: usize,
         columns: usize,
     ) -> &'a mut [u8] {
-        let sample = if self.depth > 8 { 2 } else { 1 };
-        let length = (columns - 1) * component.step + sample;
-        // SAFETY: by the caller's promise; a negative stride (bottom-up pictures) is a valid offset too.
-        unsafe {
-            let stride = (*frame).linesize[component.plane] as isize;
-            let start = (*frame).data[component.plane].offset(y as isize * stride).add(component.offset);
-            std::slice::from_raw_parts_mut(start, length)
-        }
+        // SAFETY: by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(row_start(frame, component, y), self.row_length(component, columns)) }
     }
 
-    /// Zeroes the picture of a packed format.
+    fn row_length(&self, component: &Component, columns: usize) -> usize {
+        (columns - 1) * component.step + if self.depth > 8 { 2 } else { 1 }
+    }
+
+    /// Zeroes the picture of a packed format, padding included.
     ///
     /// # Safety
     /// As for [`Self::pack`].
     unsafe fn clear(&self, frame: *mut ffi::AVFrame, layout: &PictureLayout) {
         let pixel = Component { offset: 0, ..self.components[0] };
         for y in 0..layout.height {
-            // SAFETY: a packed row holds width * step bytes.
-            unsafe { self.row(frame, &pixel, y, layout.width) }.fill(0);
+            // SAFETY: a packed row holds width * step bytes and is writable.
+            unsafe { row_start(frame, &pixel, y).write_bytes(0, layout.width * pixel.step) };
         }
     }
 
     /// Formats with planes of their own for each component.
     pub(super) fn is_planar(&self) -> bool {
         self.planes == self.components.len()
+    }
+}
+
+/// First byte of a component's row.
+///
+/// # Safety
+/// `frame` holds a picture with that component and row; a negative stride (bottom-up pictures) is a valid offset too.
+unsafe fn row_start(frame: *const ffi::AVFrame, component: &Component, y: usize) -> *mut u8 {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let stride = (*frame).linesize[component.plane] as isize;
+        (*frame).data[component.plane].offset(y as isize * stride).add(component.offset)
     }
 }
 

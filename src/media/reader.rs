@@ -20,7 +20,7 @@ use super::log;
 use super::open::{Input, InputSpec, sequence_files};
 use super::orientation::Orientation;
 use super::pixel::{Native, PixelFormat};
-use super::probe::codec_name;
+use super::probe::{MediaInfo, codec_name};
 use super::side_data::{DISPLAY_MATRIX, carried_data, hdr_data};
 use crate::error::{Error, Kind, Result};
 use crate::frame::{Frame, PlanePool};
@@ -47,7 +47,6 @@ pub struct VideoReader {
     damage: Damage,
     size_changes: u64,
     errors_seen: u64,
-    skip_before: Option<i64>,
     pool: PlanePool,
     /// Packets of the picture's stream that were read, and where the last one ended in the file.
     packets: u64,
@@ -88,7 +87,6 @@ impl VideoReader {
             damage: Damage::default(),
             size_changes: 0,
             errors_seen,
-            skip_before: None,
             pool: PlanePool::new(0),
             packets: 0,
             shape: None,
@@ -117,26 +115,54 @@ impl VideoReader {
         self.pool = pool;
     }
 
-    /// Skips the frames before `seconds` after the first one; they are decoded only from the key frame before.
+    /// Goes to the first frame at or after `seconds` after the first one. Where the container has an index, decoding
+    /// begins at the key frame before it.
     ///
     /// # Errors
-    /// [`Kind::Io`] if the file cannot be positioned.
+    /// As for [`Self::next_frame`].
     pub fn start_at(&mut self, seconds: f64) -> Result<()> {
         let first = self.picture_time().unwrap_or(0);
         let (num, den) = self.info.time_base;
-        let target = first + (seconds * f64::from(den) / f64::from(num.max(1))).round() as i64;
-        self.skip_before = Some(target);
-        // SAFETY: the context and decoder are open. A failed seek leaves reading from the start, which is right too.
-        unsafe {
-            let code =
-                ffi::avformat_seek_file(self.input.as_ptr(), self.info.stream as c_int, i64::MIN, target, target, 0);
-            if code >= 0 {
-                ffi::avcodec_flush_buffers(self.decoder.as_ptr());
-                self.draining = false;
-                self.has_picture = false;
+        let target = first.saturating_add((seconds * f64::from(den) / f64::from(num.max(1))).round() as i64);
+        if self.sequence.is_empty() && self.input.seek_before(self.info.stream as c_int, target) {
+            self.restart();
+            let landed = self.decode()?.then(|| self.picture_time()).flatten();
+            // An index that lies: from the start, then.
+            if landed.is_none_or(|time| time > target) && self.input.seek_before(self.info.stream as c_int, first) {
+                self.restart();
+            } else {
+                self.has_picture = true;
             }
         }
+        while self.has_picture || self.decode()? {
+            let time = self.picture_time().unwrap_or_else(|| self.clock.place(None));
+            self.has_picture = time >= target;
+            if self.has_picture {
+                break;
+            }
+        }
+        // What was wrong before the first frame that is wanted is not wrong with what is wanted.
+        self.damage = Damage::default();
+        self.errors_seen = log::input_errors().0;
         Ok(())
+    }
+
+    /// Makes the decoder ready for packets from another place.
+    fn restart(&mut self) {
+        // SAFETY: the decoder is open.
+        unsafe { ffi::avcodec_flush_buffers(self.decoder.as_ptr()) };
+        self.draining = false;
+        self.has_picture = false;
+    }
+
+    /// Time of the next frame, if it is decoded and has one.
+    pub fn position(&self) -> Option<i64> {
+        if self.has_picture { self.picture_time() } else { None }
+    }
+
+    /// The container as a whole.
+    pub fn media_info(&self) -> MediaInfo {
+        MediaInfo::of(&self.input)
     }
 
     /// The next frame, or `None` after the last one.
@@ -145,19 +171,12 @@ impl VideoReader {
     /// [`Kind::Io`] if reading failed; [`Kind::Resource`] if memory ran out. Damage is not an error: see
     /// [`Self::damage`].
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
-        loop {
-            if !self.has_picture && !self.decode()? {
-                return Ok(None);
-            }
-            self.has_picture = false;
-            let told = self.picture_time();
-            if let (Some(from), Some(time)) = (self.skip_before, told)
-                && time < from
-            {
-                continue;
-            }
-            return self.take_frame(told).map(Some);
+        if !self.has_picture && !self.decode()? {
+            return Ok(None);
         }
+        self.has_picture = false;
+        let told = self.picture_time();
+        self.take_frame(told).map(Some)
     }
 
     /// Damage met so far, including what FFmpeg reported only in words.
@@ -274,7 +293,7 @@ impl VideoReader {
         }
     }
 
-    /// No codec reorders pictures over a minute: then one of a packet's two times is wrong.
+    /// No codec reorders pictures over a minute and more than 32 pictures: then one of a packet's times is wrong.
     fn note_contradicting_times(&mut self) {
         // SAFETY: the packet was just filled.
         let (pts, dts) = unsafe { ((*self.packet.as_ptr()).pts, (*self.packet.as_ptr()).dts) };
@@ -282,7 +301,7 @@ impl VideoReader {
             return;
         }
         let apart = self.info.seconds(pts.saturating_sub(dts)).abs();
-        if apart > 60.0 {
+        if apart > 60f64.max(32.0 * self.info.seconds(self.clock.step())) {
             self.damage.note(format!("a packet after frame {} has times {apart:.0} s apart", self.next_index));
         }
     }
@@ -356,7 +375,10 @@ impl VideoReader {
             let matrix = raw_enum!(frame, colorspace);
             let height_of_first = height;
             let matrix = if matrix == 2 { if height_of_first >= 720 { 1 } else { 5 } } else { matrix };
-            let full_in = raw_enum!(frame, color_range) == 2 || full;
+            let full_in = match raw_enum!(frame, color_range) {
+                0 => full,
+                range => range == 2,
+            };
             self.converter.convert(frame, self.native.format, width, height, [full_in, full], matrix)
         }
     }

@@ -65,7 +65,7 @@ pub(super) unsafe fn add_stream(
             }
             StreamKind::Attachment if tag(stream, c"filename").is_none() => "the attachment has no name",
             StreamKind::Audio if (*(*stream).codecpar).sample_rate <= 0 => {
-                "nothing of it can be decoded, its rate is unknown"
+                "its sample rate is unknown, none of it was met at the start"
             }
             _ if kind == StreamKind::Attachment || holds(container, (*stream).codecpar) => {
                 let target = new_stream(output)?;

@@ -20,6 +20,17 @@ const CODINGS: [ffi::AVCodecID; 4] = [
     ffi::AVCodecID::AV_CODEC_ID_ASS,
 ];
 
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conversion {
+    /// It holds the converted text.
+    Done,
+    /// It held no text.
+    Empty,
+    /// It could not be read or written.
+    Failed,
+}
+
 /// Decodes text subtitles and codes them again.
 #[derive(Debug)]
 pub(super) struct SubtitleConverter {
@@ -80,15 +91,15 @@ impl SubtitleConverter {
         }
     }
 
-    /// Converts one packet in place. False if it holds no subtitle.
-    pub(super) fn convert(&mut self, packet: &Packet) -> Result<bool> {
+    /// Converts one packet in place.
+    pub(super) fn convert(&mut self, packet: &Packet) -> Result<Conversion> {
         // SAFETY: an all-zero AVSubtitle is an empty one; contexts and packet are valid.
         unsafe {
             let mut subtitle: ffi::AVSubtitle = std::mem::zeroed();
             let mut got = 0;
             let code = ffi::avcodec_decode_subtitle2(self.decoder.as_ptr(), &mut subtitle, &mut got, packet.as_ptr());
             if code < 0 || got == 0 {
-                return Ok(false);
+                return Ok(if code < 0 { Conversion::Failed } else { Conversion::Empty });
             }
             let result = self.encode(&mut subtitle, packet);
             ffi::avsubtitle_free(&mut subtitle);
@@ -98,7 +109,7 @@ impl SubtitleConverter {
 
     /// # Safety
     /// `subtitle` was decoded just now.
-    unsafe fn encode(&mut self, subtitle: &mut ffi::AVSubtitle, packet: &Packet) -> Result<bool> {
+    unsafe fn encode(&mut self, subtitle: &mut ffi::AVSubtitle, packet: &Packet) -> Result<Conversion> {
         // SAFETY: by the caller's promise; the buffer's size is given and the new packet holds what is copied.
         unsafe {
             subtitle.end_display_time = subtitle.end_display_time.saturating_sub(subtitle.start_display_time);
@@ -110,7 +121,7 @@ impl SubtitleConverter {
                 subtitle,
             );
             if size < 0 {
-                return Ok(false);
+                return Ok(Conversion::Failed);
             }
             let raw = packet.as_ptr();
             let (pts, dts, duration, stream, flags) =
@@ -120,7 +131,7 @@ impl SubtitleConverter {
             std::ptr::copy_nonoverlapping(self.buffer.as_ptr(), (*raw).data, size as usize);
             ((*raw).pts, (*raw).dts, (*raw).duration) = (if pts == NO_TIME { dts } else { pts }, dts, duration);
             ((*raw).stream_index, (*raw).flags) = (stream, flags | ffi::AV_PKT_FLAG_KEY);
-            Ok(true)
+            Ok(Conversion::Done)
         }
     }
 }

@@ -158,17 +158,17 @@ fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64
 
 fn publish_sequence(folder: &TempDir, pattern: &Path, overwrite: bool) -> Result<u64> {
     let failed = |e: std::io::Error| Error::new(Kind::of_io(&e), "could not be finished").caused_by(e).file(pattern);
+    let entries = std::fs::read_dir(folder.path()).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
+    let target = |entry: &std::fs::DirEntry| folder_of(pattern).join(entry.file_name());
+    if let Some(taken) = entries.iter().map(target).find(|to| !overwrite && to.exists()) {
+        return Err(Error::new(Kind::Create, "appeared while the sequence was made")
+            .hint("--overwrite replaces it")
+            .file(&taken));
+    }
     let mut size = 0;
-    for entry in std::fs::read_dir(folder.path()).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+    for entry in entries {
         size += entry.metadata().map_err(failed)?.len();
-        let to = folder_of(pattern).join(entry.file_name());
-        if !overwrite && to.exists() {
-            return Err(Error::new(Kind::Create, "appeared while the sequence was made")
-                .hint("--overwrite replaces it")
-                .file(&to));
-        }
-        std::fs::rename(entry.path(), &to).map_err(failed)?;
+        std::fs::rename(entry.path(), target(&entry)).map_err(failed)?;
     }
     Ok(size)
 }

@@ -75,13 +75,16 @@ pub struct VideoWriter {
     source_base: ffi::AVRational,
     origin: Option<i64>,
     running_clock: bool,
-    cut: bool,
+    cut: Option<Cut>,
+    /// Where the last frame ends, in ticks of the encoder's clock.
+    end: i64,
     turn: Orientation,
     usual_step: i64,
     durations: std::collections::VecDeque<(i64, i64)>,
     sent: u64,
     written: u64,
     single: bool,
+    strict: bool,
 }
 
 impl std::fmt::Debug for VideoWriter {
@@ -90,19 +93,13 @@ impl std::fmt::Debug for VideoWriter {
     }
 }
 
-/// What part of the source is wanted, in seconds from its first frame; everything if `None`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Excerpt {
-    /// First second wanted.
-    pub start: Option<f64>,
-    /// Number of frames wanted.
-    pub frames: Option<u64>,
-}
-
-impl Excerpt {
-    fn is_everything(&self) -> bool {
-        self.start.is_none() && self.frames.is_none()
-    }
+/// What part of the source is wanted, in ticks of its picture; everything if `None`.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut {
+    /// Time of the first frame wanted.
+    pub first: i64,
+    /// Time at which the last frame wanted ends, as far as it is known beforehand.
+    pub end: i64,
 }
 
 impl VideoWriter {
@@ -116,7 +113,7 @@ impl VideoWriter {
         input: &InputSpec,
         source: &VideoInfo,
         layout: &PictureLayout,
-        excerpt: Excerpt,
+        cut: Option<Cut>,
         usual_step: i64,
         cpu: CpuLevel,
     ) -> Result<Self> {
@@ -128,16 +125,15 @@ impl VideoWriter {
         // Containers with edit lists carry a display matrix too, as far as this FFmpeg writes it.
         let turn = if has_edit_lists(format) { Orientation::default() } else { source.orientation };
         let container = Container { format, path: &spec.path, pipe: spec.is_pipe() };
-        let encoder = Encoder::open(&spec.encoder, &container, source, &turn.layout(layout), cpu)?;
+        let encoder = Encoder::open(&spec.encoder, &container, &turned(source, turn), &turn.layout(layout), cpu)?;
         let mut kept = Kept { dropped: encoder.losses(), ..Kept::default() };
-        let mut stream = 0;
         // SAFETY: a fresh output context and the opened encoder.
-        let copied =
-            unsafe { add_streams(&output, &encoder, input, source, !turn.is_identity(), &mut kept, &mut stream)? };
+        let (copied, stream) =
+            unsafe { add_streams(&output, &encoder, input, source, !turn.is_identity(), cut, &mut kept)? };
         if !turn.is_identity() {
             kept.copied.push("display rotation, by turning the pictures".into());
         }
-        refuse_if_strict(spec, &kept)?;
+        refuse_if_strict(&spec.path, spec.strict, &kept)?;
         let running_clock = copied.as_ref().is_some_and(CopiedStreams::has_running_clock);
         let mut writer = Self {
             output,
@@ -150,13 +146,15 @@ impl VideoWriter {
             source_base: rational(source.time_base.0, source.time_base.1),
             origin: None,
             running_clock,
-            cut: !excerpt.is_everything(),
+            cut,
+            end: 0,
             turn,
             usual_step,
             durations: Default::default(),
             sent: 0,
             written: 0,
             single: false,
+            strict: spec.strict,
         };
         writer.write_header(format).map_err(|e| e.file(&spec.path))?;
         Ok(writer)
@@ -194,6 +192,11 @@ impl VideoWriter {
             )
             .file(&path));
         }
+        if self.encoder.lost_times() {
+            self.kept.dropped.push("the times of a variable frame rate: this container only counts frames".into());
+        }
+        // What was found out only while writing counts as much as what was known before.
+        refuse_if_strict(&path, self.strict, &self.kept)?;
         let bytes = self.target.publish()?;
         Ok(Written { frames, bytes, kept: self.kept })
     }
@@ -212,9 +215,11 @@ impl VideoWriter {
             &turned
         };
         let duration = if frame.duration > 0 { frame.duration } else { self.usual_step };
-        let time = frame.pts - origin;
+        let time = frame.pts.saturating_sub(origin);
         let ticks = rescale(time, self.source_base, self.encoder.time_base());
-        self.durations.push_back((ticks, rescale(duration, self.source_base, self.encoder.time_base())));
+        let lasting = rescale(duration, self.source_base, self.encoder.time_base());
+        self.durations.push_back((ticks, lasting));
+        self.end = self.end.max(ticks.saturating_add(lasting));
         self.encoder.send(frame, planes, time)?;
         self.sent += 1;
         self.write_packets()
@@ -226,7 +231,7 @@ impl VideoWriter {
             return origin;
         }
         let first_us = rescale(first, self.source_base, MICROSECONDS);
-        let start_us = if self.cut {
+        let start_us = if self.cut.is_some() {
             first_us
         } else if self.running_clock {
             // SAFETY: the second reading is open where there is a running clock.
@@ -236,9 +241,9 @@ impl VideoWriter {
             0
         };
         if let Some(copied) = &mut self.copied {
-            copied.cut(start_us, if self.cut { (first_us, i64::MAX) } else { (i64::MIN, i64::MAX) });
+            copied.cut(start_us, if self.cut.is_some() { (first_us, i64::MAX) } else { (i64::MIN, i64::MAX) });
         }
-        let origin = if self.cut { first } else { rescale(start_us, MICROSECONDS, self.source_base) };
+        let origin = if self.cut.is_some() { first } else { rescale(start_us, MICROSECONDS, self.source_base) };
         self.origin = Some(origin);
         origin
     }
@@ -281,14 +286,12 @@ impl VideoWriter {
             self.encoder.finish()?;
             self.write_packets()?;
         }
-        let until = if self.cut { self.end_of_cut() } else { i64::MAX };
+        let until = if self.cut.is_some() { self.end_of_cut() } else { i64::MAX };
         // SAFETY: the header is written and all streams exist.
         unsafe {
             if let Some(copied) = &mut self.copied {
                 copied.write_until(until, self.output.0)?;
-                if copied.skipped() > 0 {
-                    self.kept.dropped.push(format!("{} packets that the container refused", copied.skipped()));
-                }
+                self.kept.dropped.extend(copied.losses());
             }
             check(ffi::av_write_trailer(self.output.0), Kind::Io, || "writing the end of the file".into())?;
         }
@@ -297,9 +300,8 @@ impl VideoWriter {
 
     /// Microseconds of the source at which an excerpt's last frame ends.
     fn end_of_cut(&self) -> i64 {
-        let (last, duration) = self.durations.back().copied().unwrap_or((0, 0));
         let origin = rescale(self.origin.unwrap_or(0), self.source_base, MICROSECONDS);
-        rescale(last + duration, self.encoder.time_base(), MICROSECONDS).saturating_add(origin)
+        rescale(self.end, self.encoder.time_base(), MICROSECONDS).saturating_add(origin)
     }
 
     fn write_header(&mut self, format: *const ffi::AVOutputFormat) -> Result<()> {
@@ -326,11 +328,23 @@ impl VideoWriter {
     }
 }
 
-fn refuse_if_strict(spec: &OutputSpec, kept: &Kept) -> Result<()> {
-    if !spec.strict || kept.dropped.is_empty() {
+fn refuse_if_strict(path: &Path, strict: bool, kept: &Kept) -> Result<()> {
+    if !strict || kept.dropped.is_empty() {
         return Ok(());
     }
     Err(Error::new(Kind::Create, format!("would lack {}", kept.dropped.join("; ")))
         .hint("another container, such as .mkv, may hold it; without --strict it is left out")
-        .file(&spec.path))
+        .file(path))
+}
+
+/// What the encoder is told of the source once its pictures are turned.
+fn turned(source: &VideoInfo, turn: Orientation) -> VideoInfo {
+    let mut told = source.clone();
+    if turn.swaps_sides() {
+        let (width, height) = source.sample_aspect;
+        told.sample_aspect = if width > 0 { (height, width) } else { (0, 1) };
+        // FFmpeg has no name for every turned site; none is better than a wrong one.
+        told.chroma_location = 0;
+    }
+    told
 }

@@ -71,8 +71,10 @@ impl Control {
 
     /// The error of a job that was stopped from outside.
     pub(super) fn interruption(&self) -> Error {
-        let kind =
-            if self.signal.load(Ordering::Relaxed) == libc::SIGTERM { Kind::Terminated } else { Kind::Interrupted };
+        let kind = match self.signal.load(Ordering::Relaxed) {
+            0 | libc::SIGINT => Kind::Interrupted,
+            _ => Kind::Terminated,
+        };
         Error::new(kind, "stopped on request; nothing was written")
     }
 }

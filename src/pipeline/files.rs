@@ -11,7 +11,25 @@ use super::window::{FrameEnlarger, motion_of};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::{Frame, PlanePool};
 use crate::kernels::CpuLevel;
-use crate::media::{Damage, Excerpt, InputSpec, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
+use crate::media::{Cut, Damage, InputSpec, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
+
+/// What part of a video is wanted; all of it by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Excerpt {
+    /// Seconds after the first frame at which to begin.
+    pub start: Option<f64>,
+    /// Number of frames.
+    pub frames: Option<u64>,
+}
+
+impl Excerpt {
+    /// The part in ticks of the video, which `reader` has reached.
+    fn cut(&self, reader: &VideoReader) -> Option<Cut> {
+        let first = reader.position().filter(|_| self.start.is_some() || self.frames.is_some())?;
+        let length = |frames: u64| i64::try_from(frames).unwrap_or(i64::MAX).saturating_mul(reader.usual_step());
+        Some(Cut { first, end: self.frames.map_or(i64::MAX, |n| first.saturating_add(length(n))) })
+    }
+}
 
 /// One video to enlarge.
 #[derive(Debug, Clone)]
@@ -108,8 +126,15 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, large.clone(), cpu)?;
     let mut output = job.output.clone();
     output.encoder.threads = job.threads;
-    let mut writer =
-        VideoWriter::create(&output, &job.input, &source, &plan.to, job.excerpt, reader.usual_step(), cpu)?;
+    let mut writer = VideoWriter::create(
+        &output,
+        &job.input,
+        &source,
+        &plan.to,
+        job.excerpt.cut(&reader),
+        reader.usual_step(),
+        cpu,
+    )?;
     let encoding = (writer.encoder_name().to_owned(), writer.pixel_format());
     let mut tally = Tally::default();
     topology::run(

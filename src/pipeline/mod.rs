@@ -20,7 +20,7 @@ mod window;
 
 pub use budget::MemoryPlan;
 pub use control::{Control, StageCount};
-pub use files::{Job, Summary, motion_file, upscale_file};
+pub use files::{Excerpt, Job, Summary, motion_file, upscale_file};
 pub use method::{Method, Preset, PresetTable};
 pub use options::{EnlargeOptions, EnlargePlan, Scale};
 pub use registration::FrameMotion;
