@@ -7,7 +7,7 @@ use super::control::Control;
 use super::options::{EnlargeOptions, EnlargePlan};
 use super::registration::{FrameMotion, FrameRegistrar};
 use super::topology;
-use super::window::{FrameEnlarger, motion_of};
+use super::window::FrameEnlarger;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::{Frame, PlanePool};
 use crate::kernels::CpuLevel;
@@ -195,7 +195,7 @@ pub fn motion_file(
         let seconds = info.seconds(frame.pts);
         let registered =
             pool.install(|| registrar.push(frame)).map_err(|e| e.at(Stage::Register, None).file(&input.path))?;
-        if !each(&motion_of(&registered), seconds)? {
+        if !each(&registered.frame_motion(), seconds)? {
             break;
         }
     }

@@ -96,32 +96,26 @@ fn fuse(
     pool: &rayon::ThreadPool,
     control: &Control,
 ) -> Result<()> {
-    let send_all = |enlarger: &mut FrameEnlarger, frame: Option<Registered>| -> Result<bool> {
-        let mut ready = Vec::new();
-        let index = frame.as_ref().map(|f| f.frame.index);
-        // Nothing may block inside the pool: results are collected there and sent from here.
-        let step = || {
-            let mut collect = |enlarged| {
-                ready.push(enlarged);
-                true
-            };
-            pool.install(|| match frame {
-                Some(frame) => enlarger.push(frame, &mut collect),
-                None => enlarger.finish(&mut collect),
-            })
-        };
-        control.timed(Stage::Fuse, 0, step).map_err(|e| e.at(Stage::Fuse, index))?;
-        Ok(ready.into_iter().all(|enlarged| {
+    let send_ready = |enlarger: &mut FrameEnlarger, last: Option<u64>| -> Result<bool> {
+        let ended = last.is_none();
+        // Nothing may block inside the pool: a frame is made there and sent from here.
+        let mut next = || control.timed(Stage::Fuse, 0, || pool.install(|| enlarger.next_ready(ended)));
+        while let Some(enlarged) = next().map_err(|e| e.at(Stage::Fuse, last))? {
             control.timed(Stage::Fuse, 1, || ());
-            output.send(enlarged).is_ok()
-        }))
+            if output.send(enlarged).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     };
     for frame in input {
-        if !send_all(&mut enlarger, Some(frame))? {
+        let index = frame.frame.index;
+        enlarger.push(frame);
+        if !send_ready(&mut enlarger, Some(index))? {
             return Ok(());
         }
     }
-    send_all(&mut enlarger, None).map(drop)
+    send_ready(&mut enlarger, None).map(drop)
 }
 
 fn encode(

@@ -86,12 +86,8 @@ impl Upscaler {
     pub fn push(&mut self, frame: Frame) -> Result<Vec<Enlarged>> {
         check_planes(&frame, &self.plan.from)?;
         let registered = self.registrar.push(frame)?;
-        let mut ready = Vec::new();
-        self.enlarger.push(registered, &mut |enlarged| {
-            ready.push(enlarged);
-            true
-        })?;
-        Ok(ready)
+        self.enlarger.push(registered);
+        std::iter::from_fn(|| self.enlarger.next_ready(false).transpose()).collect()
     }
 
     /// The frames that waited for others which will not come.
@@ -99,12 +95,7 @@ impl Upscaler {
     /// # Errors
     /// As for [`Self::push`].
     pub fn finish(mut self) -> Result<Vec<Enlarged>> {
-        let mut ready = Vec::new();
-        self.enlarger.finish(&mut |enlarged| {
-            ready.push(enlarged);
-            true
-        })?;
-        Ok(ready)
+        std::iter::from_fn(|| self.enlarger.next_ready(true).transpose()).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::method::Method;
 use super::options::EnlargePlan;
-use super::registration::{FrameMotion, Registered};
+use super::registration::Registered;
 use super::upscaler::Enlarged;
 use crate::error::Result;
 use crate::frame::{Frame, PictureLayout, PlanePool};
@@ -81,32 +81,25 @@ impl FrameEnlarger {
         })
     }
 
-    /// Takes the next frame; `ready` gets each frame that can now be enlarged, until it says stop with `false`.
-    pub(super) fn push(&mut self, frame: Registered, ready: &mut dyn FnMut(Enlarged) -> bool) -> Result<bool> {
+    /// Takes the next frame.
+    pub(super) fn push(&mut self, frame: Registered) {
         self.frames.push_back(frame);
-        self.enlarge_ready(false, ready)
     }
 
-    /// Enlarges what is left after the last frame.
-    pub(super) fn finish(&mut self, ready: &mut dyn FnMut(Enlarged) -> bool) -> Result<bool> {
-        self.enlarge_ready(true, ready)
-    }
-
-    fn enlarge_ready(&mut self, ended: bool, ready: &mut dyn FnMut(Enlarged) -> bool) -> Result<bool> {
-        while self.next < self.frames.len() && (ended || self.window_is_complete()) {
-            let enlarged = self.enlarge(self.next)?;
-            self.next += 1;
-            while self.next > self.radius {
-                if let Some(old) = self.frames.pop_front() {
-                    self.small.give(old.frame.planes);
-                }
-                self.next -= 1;
-            }
-            if !ready(enlarged) {
-                return Ok(false);
-            }
+    /// The next enlarged frame, if its neighbours are all here, or `ended` says that no more will come.
+    pub(super) fn next_ready(&mut self, ended: bool) -> Result<Option<Enlarged>> {
+        if self.next == self.frames.len() || !(ended || self.window_is_complete()) {
+            return Ok(None);
         }
-        Ok(true)
+        let enlarged = self.enlarge(self.next)?;
+        self.next += 1;
+        while self.next > self.radius {
+            if let Some(old) = self.frames.pop_front() {
+                self.small.give(old.frame.planes);
+            }
+            self.next -= 1;
+        }
+        Ok(Some(enlarged))
     }
 
     /// Whether all frames after the next one that can help it are here.
@@ -173,9 +166,4 @@ impl FrameEnlarger {
         let initial = if other > at { chained } else { Motion::translation(-shift.dx, -shift.dy) };
         Some(registrar.refine(self.frames[at].prepared.as_deref()?, self.frames[other].prepared.as_deref()?, &initial))
     }
-}
-
-/// Motion of successive frames alone, for callers that want no pictures.
-pub(super) fn motion_of(registered: &Registered) -> FrameMotion {
-    registered.frame_motion()
 }

@@ -156,6 +156,12 @@ impl Scratch {
         )
     }
 
+    /// Seconds of sound in a file, decoded.
+    pub(crate) fn sound_seconds(&self, name: &str) -> f64 {
+        self.ffmpeg(&format!("-i {name} -map 0:a:0 -ac 1 -ar 8000 -f s16le sound.raw"));
+        self.read("sound.raw").len() as f64 / 16_000.0
+    }
+
     /// Bytes of the decoded pictures in `format`, one after the other.
     pub(crate) fn raw_pictures(&self, name: &str, format: &str) -> Vec<u8> {
         let to = format!("{}.raw", name.replace(['/', '%'], "_"));
