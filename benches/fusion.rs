@@ -7,9 +7,9 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use subpel::color::ColorDescription;
 use subpel::frame::{ChromaSite, ColorFamily, PictureLayout, Plane};
-use subpel::fuse::{BackProjection, Neighbour, Options};
+use subpel::fuse::{Appearance, Neighbour, Options, Reconstructor};
 use subpel::kernels::CpuLevel;
-use subpel::register::Motion;
+use subpel::register::{Field, Shift};
 
 /// A picture of waves that has moved by (dx, dy).
 fn frame(layout: &PictureLayout, dx: f64, dy: f64) -> Vec<Plane> {
@@ -36,17 +36,27 @@ fn fusion(criterion: &mut Criterion) {
     };
     let shifts = [(-1.3, 0.4), (-0.6, 0.2), (0.7, -0.3), (1.4, -0.6)];
     let reference = frame(&from, 0.0, 0.0);
-    let others: Vec<_> = shifts.iter().map(|&(dx, dy)| (frame(&from, dx, dy), Motion::translation(dx, dy))).collect();
-    let neighbour = |(planes, motion)| Neighbour { planes, motion, gain: 1.0, offset: 0.0 };
-    let neighbours: Vec<_> = others.iter().map(|(planes, motion)| neighbour((planes, motion))).collect();
+    let best = *CpuLevel::available().last().expect("a level");
+    let appearance = Appearance::new(&reference, None, &from, best);
+    let other = |&(dx, dy): &(f64, f64)| {
+        let planes = frame(&from, dx, dy);
+        let appearance = Appearance::new(&planes, None, &from, best);
+        (planes, appearance, Field::uniform(from.height, from.width, Shift { dx: -dx, dy: -dy }))
+    };
+    let others: Vec<_> = shifts.iter().map(other).collect();
+    let neighbours: Vec<_> = others
+        .iter()
+        .map(|(planes, appearance, field)| Neighbour { planes, appearance, field, gain: 1.0, offset: 0.0 })
+        .collect();
     let mut group = criterion.benchmark_group("reconstruct 960x540 to 1920x1080");
     group.sample_size(20);
     for cpu in CpuLevel::available() {
         let to = from.resized(1920, 1080);
-        let mut fuse = BackProjection::new(&from, &to, Options::default(), cpu).expect("the sizes fit");
+        let mut out: Vec<Plane> = (0..3).map(|i| Plane::zeros(to.plane_size(i))).collect();
+        let mut fuse = Reconstructor::new(&from, &to, Options::default(), cpu).expect("the sizes fit");
         for (name, neighbours) in [("one frame", &neighbours[..0]), ("five frames", &neighbours[..])] {
             group.bench_function(format!("{name}, {}", cpu.name()), |b| {
-                b.iter(|| black_box(fuse.reconstruct(&reference, neighbours)));
+                b.iter(|| black_box(fuse.reconstruct(&reference, &appearance, neighbours, &mut out)));
             });
         }
     }

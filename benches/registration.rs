@@ -7,7 +7,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ndarray::Array2;
 use subpel::kernels::CpuLevel;
-use subpel::register::{Motion, Options, Registrar};
+use subpel::register::{Field, FieldDetail, Motion, Options, Registrar};
 
 const HEIGHT: usize = 540;
 const WIDTH: usize = 960;
@@ -34,6 +34,24 @@ fn registration(criterion: &mut Criterion) {
         group.bench_function("prepare", |b| b.iter(|| registrar.prepare(black_box(moved.view()))));
         group.bench_function("estimate", |b| b.iter(|| registrar.estimate(black_box(&reference), &moving)));
         group.bench_function("refine", |b| b.iter(|| registrar.refine(black_box(&reference), &moving, &near)));
+        let estimate = registrar.estimate(&reference, &moving);
+        for detail in [FieldDetail::Coarse, FieldDetail::Normal, FieldDetail::Fine] {
+            let name = format!("field, {detail:?}");
+            group.bench_function(name, |b| {
+                b.iter(|| registrar.field(black_box(&reference), &moving, &estimate, detail))
+            });
+        }
+        let near = Field::uniform(HEIGHT, WIDTH, -estimate.motion.global());
+        for detail in [FieldDetail::Coarse, FieldDetail::Normal] {
+            let name = format!("refine_field, {detail:?}");
+            group.bench_function(name, |b| {
+                b.iter(|| registrar.refine_field(black_box(&reference), &moving, &near, detail))
+            });
+        }
+        let (mut dy, mut dx) = (vec![0.0; WIDTH], vec![0.0; WIDTH]);
+        group.bench_function("rows of a field", |b| {
+            b.iter(|| (0..HEIGHT).for_each(|y| near.row(black_box(y as f32), 0.0, 1.0, &mut dy, &mut dx)));
+        });
         group.finish();
     }
 }

@@ -77,7 +77,7 @@ impl ColorDescription {
 /// Offset of black and width of luma and chroma on the 8-bit scale for samples of `depth` bits.
 ///
 /// Full range spans `2^depth - 1` code values, which is 255 only at 8 bits (1023/4 = 255.75 at 10).
-fn span(full: bool, depth: u8) -> (f32, f32, f32) {
+pub(crate) fn span(full: bool, depth: u8) -> (f32, f32, f32) {
     if full {
         let codes = if depth >= 32 { 255.0 } else { ((1u64 << depth) - 1) as f32 / 2f32.powi(i32::from(depth) - 8) };
         (0.0, codes, codes)

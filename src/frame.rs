@@ -146,6 +146,21 @@ pub struct CarriedData {
     pub bytes: Vec<u8>,
 }
 
+/// Rows and columns of luma that one number of [`CodingError::blocks`] is for.
+pub const CODING_BLOCK: usize = 16;
+
+/// How far a picture's luma is expected to be from what was compressed.
+///
+/// An expectation from the quantisers, for pictures with texture: smooth ones are coded better than it says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CodingError {
+    /// Root mean square over the picture: standard deviation of the error of luma on the 8-bit scale, above 0.
+    pub deviation: f32,
+    /// The same for each block of 16 x 16 luma pixels ([`CODING_BLOCK`]), `ceil(height / 16) x ceil(width / 16)`; none
+    /// if all blocks are alike.
+    pub blocks: Option<Plane>,
+}
+
 /// One decoded or reconstructed picture.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -157,6 +172,8 @@ pub struct Frame {
     pub duration: i64,
     /// The samples, in the order and sizes of the stream's [`PictureLayout`].
     pub planes: Vec<Plane>,
+    /// What its compression has done to it, where the decoder tells; never of pictures that were made here.
+    pub coding: Option<CodingError>,
     /// What else came with the picture.
     pub carried: Vec<CarriedData>,
 }

@@ -28,6 +28,7 @@ pub mod error;
 pub mod frame;
 pub mod fuse;
 pub mod kernels;
+pub mod light;
 pub mod media;
 pub mod metrics;
 pub mod pipeline;
@@ -35,5 +36,6 @@ pub mod register;
 pub mod resample;
 
 pub use error::{Error, Kind, Result};
+pub use fuse::Technique;
 pub use media::{InputSpec, OutputSpec};
 pub use pipeline::{Control, EnlargeOptions, Job, Method, Preset, Scale, Summary, Upscaler, upscale_file};

@@ -73,7 +73,7 @@ fn wrong_values_end_with_2_and_are_repeated() {
         ("--psf 5", &["5", "0.1 to 1"]),
         ("--psf 0", &["0.1 to 1"]),
         ("--psf wide", &["wide"]),
-        ("--method magic", &["magic", "lanczos", "ibp"]),
+        ("--method magic", &["magic", "lanczos", "shift-add", "map"]),
         ("--method none --scale 2", &["none"]),
         ("--preset slow", &["slow", "balanced"]),
         ("--pix-fmt nosuch", &["nosuch"]),
@@ -370,7 +370,7 @@ fn a_dry_run_says_the_plan_and_writes_nothing() {
     scratch.write("old.mkv", "old");
     let before = scratch.names();
     let done = scratch.subpel("upscale tiny.mkv out.mkv --scale 3 --dry-run").ends(0);
-    let done = done.mentions(&["tiny.mkv", "48x32 -> 144x96", "ibp", "MiB", "out.mkv"]);
+    let done = done.mentions(&["tiny.mkv", "48x32 -> 144x96", "map", "MiB", "out.mkv"]);
     assert!(done.out.is_empty(), "standard output: {}", done.text());
     scratch.subpel("upscale tiny.mkv old.mkv --dry-run --overwrite").ends(0).mentions(&["48x32 -> 96x64"]);
     assert_eq!(scratch.names(), before, "the folder afterwards");
@@ -482,12 +482,100 @@ fn inspect_says_what_is_there_and_what_it_takes() {
     let text = scratch.subpel("inspect tiny.mkv --json --scale 2.5").ends(0).text();
     let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!((&value["output_width"], &value["output_height"]), (&120.into(), &80.into()), "{text}");
-    assert_eq!((&value["method"], &value["interlaced"]), (&"ibp".into(), &false.into()), "{text}");
+    assert_eq!((&value["method"], &value["interlaced"]), (&"map".into(), &false.into()), "{text}");
     assert!(support::number(&value["memory_bytes"]) > 1e6, "{text}");
     assert!(support::number(&value["seconds_per_frame"]) > 0.0, "{text}");
+    let parts: f64 =
+        ["window", "solver", "channels", "codecs"].map(|p| support::number(&value["memory"][p])).iter().sum();
+    assert_eq!(parts, support::number(&value["memory_bytes"]), "{text}");
     let plain = scratch.subpel("inspect tiny.mkv").ends(0).text();
     assert!(plain.contains("48x32") && plain.contains("96x64") && plain.contains("ffv1"), "{plain}");
     assert_eq!(scratch.subpel("inspect tiny.mkv --scale 9").ends(2).says(&["9", "1 to 8"]).out, b"", "output");
+}
+
+/// A drifting, detailed clip `moving.mkv` of 320x200 and the same standing still, `still.mkv`.
+fn drifting() -> Scratch {
+    let scratch = Scratch::new();
+    // A fractal, drifting by fractions of a pixel of the small frames.
+    let source = "-f lavfi -i mandelbrot=s=1400x900:start_scale=0.3:end_scale=0.3:r=25:maxiter=120";
+    scratch.ffmpeg(&format!("{source} -frames:v 1 -pix_fmt gray large.png"));
+    let shift = "crop=1280:800:13+mod(n*7\\,11):9+mod(n*5\\,7),scale=320:200:flags=area";
+    scratch.ffmpeg(&format!("-loop 1 -i large.png -vf {shift} -frames:v 8 -pix_fmt gray -c:v ffv1 moving.mkv"));
+    let still = "crop=1280:800:13:9,scale=320:200:flags=area";
+    scratch.ffmpeg(&format!("-loop 1 -i large.png -vf {still} -frames:v 8 -pix_fmt gray -c:v ffv1 still.mkv"));
+    scratch
+}
+
+#[test]
+fn inspect_foretells_what_fusion_can_find() {
+    let scratch = drifting();
+    let report = |arguments: &str| {
+        let text = scratch.subpel(&format!("inspect {arguments} --json")).ends(0).text();
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")
+    };
+    let (moving, still) = (report("moving.mkv"), report("still.mkv"));
+    let of = |value: &serde_json::Value, key: &str| support::number(&value[key]);
+    assert!(of(&moving, "subpixel_diversity") > 0.5, "{moving}");
+    assert!(of(&still, "subpixel_diversity") < 0.1, "{still}");
+    assert!(of(&moving, "alias_energy") > 0.05, "{moving}");
+    assert!(still["alias_energy"].is_null(), "{still}");
+    let (gain, none) = (of(&moving, "expected_gain_db"), of(&still, "expected_gain_db"));
+    assert!(gain > none + 0.5, "{gain} dB for a drifting camera, {none} dB for one that stands still");
+    assert_eq!(of(&report("moving.mkv --method lanczos"), "expected_gain_db"), 0.0, "Lanczos over itself");
+    assert!(report("moving.mkv --method none")["expected_gain_db"].is_null(), "nothing is enlarged");
+}
+
+#[test]
+fn the_summary_says_which_frames_stood_alone() {
+    let scratch = drifting();
+    let summary = |input: &str, options: &str| {
+        let done = scratch.subpel(&format!("upscale {input} out.mkv --overwrite --progress plain {options}"));
+        done.ends(0).err
+    };
+    let moving = summary("moving.mkv", "");
+    assert!(moving.contains("neighbours used for a frame; blur usual") && !moving.contains("alone"), "{moving}");
+    assert!(summary("still.mkv", "--psf 0.4").contains("blur 0.40\n8 frames from themselves alone: 8 repeated"));
+    assert!(summary("moving.mkv", "--frames 1").contains("1 frames from themselves alone: 1 without neighbours"));
+}
+
+/// Samples of a PGM or PPM picture, and its size.
+fn pixels(bytes: &[u8]) -> (String, Vec<u8>) {
+    let ends: Vec<usize> = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(n, _)| n).take(4).collect();
+    let size = String::from_utf8_lossy(&bytes[ends[1] + 1..ends[2]]).into_owned();
+    (size, bytes[ends[3] + 1..].to_vec())
+}
+
+#[test]
+fn debug_maps_show_what_was_trusted() {
+    let scratch = drifting();
+    // Three quarters drift, the right one is another picture in every frame.
+    let wrong = "[0]crop=240:200:0:0[l];[1]scale=80:200,format=gray[r];[l][r]hstack";
+    scratch.ffmpeg(&format!(
+        "-i moving.mkv -f lavfi -i nullsrc=s=20x50:r=25,geq=random(1)*255:128:128 -filter_complex {wrong} \
+         -frames:v 6 -c:v ffv1 part.mkv"
+    ));
+    scratch.subpel("upscale part.mkv out.mkv --progress none --debug-maps maps/here").ends(0);
+    let mut wanted: Vec<String> = Vec::new();
+    for (kind, ending) in [("confidence", "pgm"), ("gate", "pgm"), ("motion", "ppm")] {
+        wanted.extend((0..6).map(|n| format!("{kind}_{n:06}.{ending}")));
+    }
+    assert_eq!(support::names_in(&scratch.path("maps/here")), wanted, "three pictures a frame");
+    let part = |name: &str, columns: std::ops::Range<usize>| {
+        let (size, pixels) = pixels(&scratch.read(format!("maps/here/{name}_000002.pgm")));
+        assert_eq!((size.as_str(), pixels.len()), ("320 200", 320 * 200), "{name}");
+        let rows = pixels.chunks(320).flat_map(|row| &row[columns.clone()]);
+        rows.map(|v| f64::from(*v)).sum::<f64>() / (200 * columns.len()) as f64 / 255.0
+    };
+    for name in ["confidence", "gate"] {
+        let (right, wrong) = (part(name, 8..220), part(name, 260..312));
+        assert!(right > 0.7 && wrong < 0.2, "{name}: {right} where the frames agree, {wrong} where they do not");
+    }
+    assert_eq!(pixels(&scratch.read("maps/here/motion_000002.ppm")).1.len(), 3 * 320 * 200, "colours");
+    let again = scratch.subpel("upscale part.mkv out2.mkv --progress none --debug-maps maps/here").ends(73);
+    again.says(&["000000", "--overwrite"]);
+    scratch.subpel("upscale part.mkv out.mkv --overwrite --progress none --frames 2 --debug-maps maps/here").ends(0);
+    scratch.subpel("upscale part.mkv out3.mkv --method lanczos --debug-maps other").ends(2).says(&["lanczos"]);
+    assert!(!scratch.path("other").exists(), "no folder for nothing");
 }
 
 #[test]
@@ -526,6 +614,13 @@ fn json_progress_is_one_object_a_line() {
     let done = scratch.subpel("upscale long.mkv out.mkv --progress json --preset best --threads 1").ends(0);
     let lines: Vec<&str> = done.err.lines().filter(|l| l.starts_with('{')).collect();
     assert!(!lines.is_empty(), "no line of progress in\n{}", done.err);
+    let (last, lines) = lines.split_last().expect("a summary");
+    let value: serde_json::Value = serde_json::from_str(last).expect("JSON");
+    let summary = &value["summary"];
+    assert_eq!((&summary["frames"], &summary["encoder"]), (&60.into(), &"libx264".into()), "{last}");
+    let reasons = ["no_neighbours", "cut", "repeated", "unlike"];
+    let alone: f64 = reasons.map(|r| support::number(&summary["frames_alone"][r])).iter().sum();
+    assert!(alone <= 60.0 && support::number(&summary["neighbours"]) <= 10.0, "{last}");
     for line in lines {
         let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
         assert!(support::number(&value["frame"]) <= 60.0 && value["stage_fps"]["decode"].is_number(), "{line}");

@@ -60,7 +60,7 @@ fn picture(scene: u32, shift: f32) -> Array2<f32> {
 /// Frame `index` at an uneven time.
 fn frame(index: u64, scene: u32) -> Frame {
     let planes = vec![picture(scene, 0.37 * index as f32)];
-    Frame { index, pts: time(index), duration: 3, planes, carried: Vec::new() }
+    Frame { index, pts: time(index), duration: 3, planes, coding: None, carried: Vec::new() }
 }
 
 fn time(index: u64) -> i64 {
@@ -81,7 +81,7 @@ fn enlarge(mut upscaler: Upscaler, frames: impl IntoIterator<Item = Frame>) -> V
 fn as_many_frames_come_out_as_went_in() {
     for count in [0, 1, 2, 3, 7] {
         for window in [0, 1, 2, 30] {
-            for method in [Method::Ibp, Method::Interpolate(Filter::Lanczos)] {
+            for method in [Method::default(), Method::Interpolate(Filter::Lanczos)] {
                 let upscaler = Upscaler::builder(&gray()).method(method).window(window).build().expect("built");
                 let enlarged = enlarge(upscaler, (0..count).map(|i| frame(i, 0)));
                 let what = format!("{count} frames, window {window}, {method}");
@@ -90,7 +90,7 @@ fn as_many_frames_come_out_as_went_in() {
                 assert_eq!(indices, (0..count).collect::<Vec<_>>(), "{what}: order");
                 assert_eq!(times, (0..count).map(|i| (time(i), 3)).collect::<Vec<_>>(), "{what}: times");
                 assert!(enlarged.iter().all(|e| e.frame.planes[0].dim() == (2 * HEIGHT, 2 * WIDTH)), "{what}: size");
-                let most = if method == Method::Ibp { (count as usize).saturating_sub(1).min(2 * window) } else { 0 };
+                let most = if method.is_multi_frame() { (count as usize).saturating_sub(1).min(2 * window) } else { 0 };
                 assert!(enlarged.iter().all(|e| e.neighbours <= most), "{what}: neighbours");
                 assert!(enlarged.iter().all(|e| e.frame.planes[0].iter().all(|v| v.is_finite())), "{what}: numbers");
             }
@@ -176,7 +176,7 @@ fn wrong_frames_and_options_are_refused_by_kind() {
         Upscaler::builder(&gray()).scale(8.1),
         Upscaler::builder(&gray()).size(10, 10),
         Upscaler::builder(&gray()).window(31),
-        Upscaler::builder(&gray()).psf_sigma(0.0),
+        Upscaler::builder(&gray()).blur(Some(subpel::fuse::Blur::Gaussian(0.0))),
         Upscaler::builder(&gray()).method(Method::None).scale(2.0),
     ];
     for builder in builders {

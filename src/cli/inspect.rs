@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
@@ -13,11 +12,12 @@ use super::{Outcome, print_line, text};
 use crate::error::Result;
 use crate::kernels::CpuLevel;
 use crate::media::{MediaInfo, VideoInfo, VideoReader};
-use crate::pipeline::{EnlargeOptions, EnlargePlan, MemoryPlan, Method, Preset, Scale, Upscaler};
+use crate::pipeline::{EnlargeOptions, EnlargePlan, Forecast, MemoryPlan, Method, Preset, Scale};
 
 /// Show what is in a file, what would be done, and how much time and memory it would take
 ///
-/// Enlarges the first few frames, without writing them, to measure time.
+/// Enlarges the first few frames, without writing them, to measure time; makes them smaller and enlarges them again to
+/// measure what it would bring.
 #[derive(Args, Debug)]
 pub(super) struct Inspect {
     /// Video to look at
@@ -29,7 +29,7 @@ pub(super) struct Inspect {
     scale: f64,
 
     /// Method, as for upscale
-    #[arg(short, long, value_name = "M", default_value_t = Method::Ibp)]
+    #[arg(short, long, value_name = "M", default_value_t)]
     method: Method,
 
     /// Preset, as for upscale
@@ -43,9 +43,6 @@ pub(super) struct Inspect {
     #[command(flatten)]
     reading: InputOptions,
 }
-
-/// Frames enlarged for the measurement.
-const PROBE: usize = 6;
 
 #[derive(Serialize)]
 struct Report {
@@ -62,13 +59,21 @@ struct Report {
     seconds_per_frame: f64,
     mean_shift: f64,
     multi_frame_share: f64,
+    memory: MemoryParts,
+    seconds_total: Option<f64>,
+    noise: f64,
+    subpixel_diversity: f64,
+    alias_energy: Option<f64>,
+    expected_gain_db: Option<f64>,
 }
 
-/// What enlarging a few frames has shown.
-struct Probe {
-    seconds_per_frame: f64,
-    mean_shift: f64,
-    share: f64,
+/// Bytes by part; see [`MemoryPlan`].
+#[derive(Serialize)]
+struct MemoryParts {
+    window: u64,
+    solver: u64,
+    channels: u64,
+    codecs: u64,
 }
 
 impl Inspect {
@@ -80,7 +85,7 @@ impl Inspect {
         let scale = if self.method == Method::None { None } else { Some(Scale::Factor(self.scale)) };
         let options = EnlargeOptions { scale, method: self.method, preset: self.preset, ..Default::default() };
         let plan = options.resolve(&info.layout)?;
-        let probe = probe(&mut reader, &options, &plan)?;
+        let probe = Forecast::measure(&options, &info.layout, &mut || reader.next_frame())?;
         let report = if self.json { json(media, &info, &plan, &probe) } else { plain(&media, &info, &plan, &probe) };
         print_line(out, &report)?;
         let damage = reader.damage();
@@ -89,30 +94,8 @@ impl Inspect {
     }
 }
 
-/// Enlarges the first frames and measures.
-fn probe(reader: &mut VideoReader, options: &EnlargeOptions, plan: &EnlargePlan) -> Result<Probe> {
-    let mut builder =
-        Upscaler::builder(&plan.from).size(plan.to.width, plan.to.height).method(options.method).preset(options.preset);
-    if plan.window > 0 {
-        builder = builder.window(plan.window);
-    }
-    let mut upscaler = builder.build()?;
-    let start = Instant::now();
-    let mut enlarged = Vec::new();
-    for _ in 0..PROBE {
-        let Some(frame) = reader.next_frame()? else { break };
-        enlarged.extend(upscaler.push(frame)?);
-    }
-    enlarged.extend(upscaler.finish()?);
-    let n = enlarged.len().max(1) as f64;
-    Ok(Probe {
-        seconds_per_frame: start.elapsed().as_secs_f64() / n,
-        mean_shift: enlarged.iter().skip(1).map(|e| e.motion.dx.hypot(e.motion.dy)).sum::<f64>() / (n - 1.0).max(1.0),
-        share: enlarged.iter().map(|e| e.multi_frame_share).sum::<f64>() / n,
-    })
-}
-
-fn json(media: MediaInfo, info: &VideoInfo, plan: &EnlargePlan, probe: &Probe) -> String {
+fn json(media: MediaInfo, info: &VideoInfo, plan: &EnlargePlan, probe: &Forecast) -> String {
+    let memory = MemoryPlan::of(plan);
     let report = Report {
         media,
         video_stream: info.stream,
@@ -123,15 +106,26 @@ fn json(media: MediaInfo, info: &VideoInfo, plan: &EnlargePlan, probe: &Probe) -
         output_height: plan.to.height,
         method: plan.method.to_string(),
         window: plan.window,
-        memory_bytes: MemoryPlan::of(plan).total(),
+        memory_bytes: memory.total(),
         seconds_per_frame: probe.seconds_per_frame,
         mean_shift: probe.mean_shift,
-        multi_frame_share: probe.share,
+        multi_frame_share: probe.multi_frame_share,
+        memory: MemoryParts {
+            window: memory.window,
+            solver: memory.solver,
+            channels: memory.channels,
+            codecs: memory.codecs,
+        },
+        seconds_total: seconds_total(info, probe),
+        noise: probe.noise,
+        subpixel_diversity: probe.subpixel_diversity,
+        alias_energy: probe.alias_energy,
+        expected_gain_db: probe.gain,
     };
     serde_json::to_string(&report).unwrap_or_default()
 }
 
-fn plain(media: &MediaInfo, info: &VideoInfo, plan: &EnlargePlan, probe: &Probe) -> String {
+fn plain(media: &MediaInfo, info: &VideoInfo, plan: &EnlargePlan, probe: &Forecast) -> String {
     let length = media.duration.map_or("unknown length".into(), duration);
     let mut lines = vec![format!(
         "{}: {}, {length}, {} streams, {} chapters",
@@ -155,17 +149,43 @@ fn plain(media: &MediaInfo, info: &VideoInfo, plan: &EnlargePlan, probe: &Probe)
     ));
     lines.push(format!("plan:    {}", text::plan_line(plan)));
     lines.push(format!("memory:  {}", text::memory_line(&MemoryPlan::of(plan))));
-    let whole = match info.frames_estimated {
-        0 => String::new(),
-        n => format!(", {} for about {n} frames, encoding not counted", duration(n as f64 * probe.seconds_per_frame)),
-    };
+    let whole = seconds_total(info, probe).map_or(String::new(), |seconds| {
+        format!(", {} for about {} frames, encoding not counted", duration(seconds), info.frames_estimated)
+    });
     lines.push(format!("time:    {:.3} s a frame{whole}", probe.seconds_per_frame));
     if plan.window > 0 {
         lines.push(format!(
             "motion:  {:.2} pixels a frame at the start; {:.0} % of the first pictures would come from several frames",
             probe.mean_shift,
-            100.0 * probe.share
+            100.0 * probe.multi_frame_share
         ));
+        lines.push(detail_line(probe));
     }
+    lines.push(gain_line(probe));
     lines.join("\n")
+}
+
+/// Time for all frames, if their number is known.
+fn seconds_total(info: &VideoInfo, probe: &Forecast) -> Option<f64> {
+    (info.frames_estimated > 0).then_some(info.frames_estimated as f64 * probe.seconds_per_frame)
+}
+
+/// What there is to find between the pixels.
+fn detail_line(probe: &Forecast) -> String {
+    let alias = probe.alias_energy.map_or("no detail or no motion to tell alias by".to_owned(), |share| {
+        format!("{:.0} % of the fine detail changes with them (alias)", 100.0 * share)
+    });
+    format!(
+        "detail:  the frames of a window meet {:.0} % of the places between pixels; {alias}; noise {:.1} of 255",
+        100.0 * probe.subpixel_diversity,
+        probe.noise
+    )
+}
+
+/// What it would bring.
+fn gain_line(probe: &Forecast) -> String {
+    match probe.gain {
+        Some(gain) => format!("gain:    about {gain:+.1} dB over lanczos, from the first frames made smaller"),
+        None => "gain:    cannot be told from these frames".to_owned(),
+    }
 }

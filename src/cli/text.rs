@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use crate::error::Error;
 use crate::media::Damage;
-use crate::pipeline::{EnlargePlan, MemoryPlan, Summary};
+use crate::pipeline::{AloneCounts, EnlargePlan, MemoryPlan, Summary};
 
 /// Prints what failed, where, why, and what to do.
 pub(super) fn print_error(error: &Error) {
@@ -75,6 +75,8 @@ pub(super) fn summary(summary: &Summary) -> String {
             100.0 * summary.multi_frame_share,
             summary.noise
         ));
+        lines.push(format!("{:.1} neighbours used for a frame; blur {}", summary.neighbours, blurs(summary)));
+        lines.extend(alone_line(&summary.alone));
         lines.push(match summary.scene_cuts.len() {
             0 => "no scene cuts".to_owned(),
             n => format!("{n} scene cuts, at frames {}", first_numbers(&summary.scene_cuts)),
@@ -94,6 +96,45 @@ pub(super) fn summary(summary: &Summary) -> String {
         lines.push(format!("{moved} frames had a time that was not after the one before and were moved behind it"));
     }
     lines.join("\n")
+}
+
+/// The blurs undone, as `--psf` takes them.
+fn blurs(summary: &Summary) -> String {
+    let names: Vec<String> = summary.blurs.iter().take(12).map(|b| b.to_string()).collect();
+    let rest = if summary.blurs.len() > names.len() { ", ..." } else { "" };
+    if names.is_empty() { "not undone".to_owned() } else { names.join(", ") + rest }
+}
+
+/// The frames that were made from themselves alone, and why; `None` if there are none.
+fn alone_line(alone: &AloneCounts) -> Option<String> {
+    let reasons = [
+        (alone.no_neighbours, "without neighbours"),
+        (alone.cut, "between two cuts"),
+        (alone.repeated, "repeated without change"),
+        (alone.unlike, "unlike their neighbours"),
+    ];
+    let told: Vec<String> = reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
+    (!told.is_empty()).then(|| format!("{} frames from themselves alone: {}", alone.total(), told.join(", ")))
+}
+
+/// The closing summary as one JSON object in one line.
+pub(super) fn json_summary(summary: &Summary) -> String {
+    let AloneCounts { no_neighbours, cut, repeated, unlike } = summary.alone;
+    serde_json::json!({ "summary": {
+        "frames": summary.written.frames, "bytes": summary.written.bytes,
+        "seconds": summary.elapsed.as_secs_f64(), "peak_memory_bytes": peak_memory(),
+        "width": summary.plan.to.width, "height": summary.plan.to.height,
+        "method": summary.plan.method.name(), "window": summary.plan.window,
+        "encoder": summary.encoding.0, "pixel_format": summary.encoding.1,
+        "multi_frame_share": summary.multi_frame_share, "neighbours": summary.neighbours, "noise": summary.noise,
+        "blurs": summary.blurs.iter().map(|b| b.to_string()).collect::<Vec<_>>(),
+        "frames_alone": {
+            "no_neighbours": no_neighbours, "cut": cut, "repeated": repeated, "unlike": unlike,
+        },
+        "scene_cuts": summary.scene_cuts, "kept": summary.written.kept.copied, "dropped": summary.written.kept.dropped,
+        "damage": summary.damage.count,
+    } })
+    .to_string()
 }
 
 fn first_numbers(numbers: &[u64]) -> String {

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::progress::{Progress, ProgressMode};
-use super::values::{self, InputOptions};
+use super::values::{self, BlurChoice, InputOptions};
 use super::{Outcome, signals, text};
 use crate::error::Result;
+use crate::fuse::Parts;
 use crate::media::{EncoderSpec, OutputSpec, VideoReader};
-use crate::pipeline::{Control, EnlargeOptions, Excerpt, Job, MemoryPlan, Method, Preset, Scale, upscale_file};
+use crate::pipeline::{
+    Control, EnlargeOptions, Excerpt, Job, LightDomain, MemoryPlan, Method, Preset, Scale, upscale_file,
+};
 
 /// Enlarge a video and copy everything else in the container
 ///
@@ -34,8 +37,8 @@ pub(super) struct Upscale {
     #[arg(long, value_name = "WxH", value_parser = values::size)]
     size: Option<(usize, usize)>,
 
-    /// none, nearest, bilinear, bicubic, lanczos (from one frame), ibp (from several)
-    #[arg(short, long, value_name = "M", default_value_t = Method::Ibp)]
+    /// none, nearest, bilinear, bicubic, lanczos (from one frame), frequency, shift-add, ibp, map, pocs (from several)
+    #[arg(short, long, value_name = "M", default_value_t)]
     method: Method,
 
     /// fast, balanced or best
@@ -46,9 +49,14 @@ pub(super) struct Upscale {
     #[arg(long, value_name = "R")]
     window: Option<usize>,
 
-    /// Blur of the camera, standard deviation in low-resolution pixels, 0.1 to 1
-    #[arg(long, value_name = "SIGMA")]
-    psf: Option<f64>,
+    /// Blur of the camera: usual, auto (measured in each scene), standard deviation in low-resolution pixels (0.1 to 1),
+    /// or cubic for frames that a program has made smaller
+    #[arg(long, value_name = "SIGMA|auto|usual|cubic", default_value = "usual")]
+    psf: BlurChoice,
+
+    /// What sample values mean while frames are fused: gamma (code values) or linear light
+    #[arg(long, value_name = "gamma|linear", default_value = "gamma")]
+    light: LightDomain,
 
     /// Any FFmpeg encoder [default: libx264, for webm libvpx-vp9]
     #[arg(short, long, value_name = "NAME", help_heading = "Output")]
@@ -93,6 +101,10 @@ pub(super) struct Upscale {
     #[arg(long, value_name = "SIZE", value_parser = values::bytes)]
     max_memory: Option<u64>,
 
+    /// Write motion, confidence and gate of every frame as pictures into this folder
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    debug_maps: Option<PathBuf>,
+
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -116,8 +128,10 @@ impl Upscale {
         let result = upscale_file(&job, &control);
         drop(progress);
         let summary = result?;
-        if mode != ProgressMode::None {
-            eprintln!("{}", text::summary(&summary));
+        match mode {
+            ProgressMode::None => {}
+            ProgressMode::Json => eprintln!("{}", text::json_summary(&summary)),
+            ProgressMode::Auto | ProgressMode::Plain => eprintln!("{}", text::summary(&summary)),
         }
         if summary.source.interlaced {
             text::print_warning(&format!(
@@ -150,11 +164,14 @@ impl Upscale {
                 method: self.method,
                 preset: self.preset,
                 window: self.window,
-                psf_sigma: self.psf,
+                blur: self.psf.0,
+                parts: Parts::default(),
+                light: self.light,
             },
             excerpt: Excerpt { start: self.start, frames: self.frames },
             threads: self.threads,
             max_memory: self.max_memory,
+            debug_maps: self.debug_maps,
         }
     }
 }

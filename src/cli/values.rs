@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use crate::fuse::Blur;
 use crate::media::InputSpec;
 
 /// Options of every command that reads a video.
@@ -21,6 +22,18 @@ pub(super) struct InputOptions {
     /// Most pixels a picture of the input may have
     #[arg(long, value_name = "N", default_value_t = InputSpec::DEFAULT_MAX_PIXELS, value_parser = clap::value_parser!(u64).range(1..=i32::MAX as u64), help_heading = "Input")]
     max_pixels: u64,
+}
+
+/// `auto`, or a blur.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct BlurChoice(pub(super) Option<Blur>);
+
+impl FromStr for BlurChoice {
+    type Err = crate::error::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "auto" { Ok(Self(None)) } else { text.parse().map(|blur| Self(Some(blur))) }
+    }
 }
 
 impl InputOptions {

@@ -10,33 +10,46 @@
 //! modes that the frames determine less than `lambda` are left less corrected, which is the regularisation, together
 //! with a mild total-variation term.
 //!
+//! Three families are parameters of it ([`Iteration`]): `MAP` as above; `IBP` without bounds and prior; `POCS`, whose
+//! samples correct only what lies beyond their noise bound, in relaxed sweeps that also keep the range of values
+//! (simultaneous projections onto convex sets: Stark and Oskoui 1989, doi:10.1364/JOSAA.6.001715).
+//!
 //! Every row of every pass is a pure function of what the pass before left, so results do not depend on threads.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::enlarge::{Enlarger, lanczos};
+use super::family::{Family, Technique};
 use super::grid::{Grid, mirrored};
-use super::observe::{Observation, Scratch};
-use super::psf::Psf;
+use super::observe::{Glow, Lattice, Moved, Observation, Run, Seen};
+use super::psf::Blur;
+use super::sweep::{Optics, Scratch, Window};
 use crate::frame::{AxisMap, Plane};
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::{chebyshev_step, inverse, residual};
+use crate::kernels::observation::{chebyshev_step, inverse, limit};
+use crate::kernels::splat::{LANES, back_project, predict, splat_weights};
 use crate::kernels::taps::cubic;
+use crate::register::Field;
 
 /// Parameters of one solve.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
+    /// How the plane is estimated.
+    pub(super) technique: Technique,
     /// Steps.
     pub(super) iterations: usize,
     /// Lower end of the spectrum that is solved for, in (0, 1).
     pub(super) lambda: f64,
     /// Gain of the prior, 8-bit scale a step.
     pub(super) prior: f32,
-    /// Largest residual that counts in full, 8-bit scale.
-    pub(super) bound: f32,
+    /// Largest residual that counts in full, 8-bit scale, at the first and at the last step.
+    pub(super) bound: (f32, f32),
+    /// Noise bound of a sample, 8-bit scale: what POCS leaves alone.
+    pub(super) dead: f32,
+    /// Share of the correction that is kept where the reference stands alone, 0..=1.
+    pub(super) alone: f32,
     /// Range of the result.
     pub(super) range: (f32, f32),
 }
@@ -56,247 +69,328 @@ impl Schedule {
         steps.truncate(self.iterations);
         steps
     }
-}
 
-/// One frame's samples of a plane and how to bring them to the reference's light: `gain * sample + offset`.
-#[derive(Debug, Clone)]
-pub(super) struct Seen<'a> {
-    pub(super) samples: Cow<'a, [f32]>,
-    pub(super) gain: f32,
-    pub(super) offset: f32,
-}
-
-/// What a pass may read: the geometry, the frames' models and where the planes of all frames lie.
-struct Model<'a> {
-    cpu: CpuLevel,
-    grid: &'a Grid,
-    frames: &'a [Observation],
-    /// Floats from one row of a frame to the next row of the same frame, and to the same row of the next frame.
-    stride: (usize, usize),
-}
-
-impl Model<'_> {
-    /// Row `y` of `sum_k A_k' u_k`, into `scratch.row`.
-    fn project(&self, u: &[f32], y: usize, out: &mut [f32], scratch: &mut Scratch) {
-        out.fill(0.0);
-        for (k, frame) in self.frames.iter().enumerate() {
-            frame.project(self.cpu, self.grid, (u, k * self.stride.1, self.stride.0), y, out, scratch);
+    /// Largest residual that counts in full at each step: what the estimate does not explain yet shrinks from step to
+    /// step, what is wrong does not (graduated non-convexity, Blake and Zisserman 1987).
+    fn bounds(&self) -> Vec<f32> {
+        let (first, last) = self.bound;
+        if first == last {
+            return vec![first; self.iterations];
         }
-        self.grid.fold_margins(out);
+        let steps = self.iterations.max(2) - 1;
+        (0..self.iterations).map(|n| first + (last - first) * n as f32 / steps as f32).collect()
     }
 }
 
-/// Buffers of one task.
-#[derive(Debug, Clone, Default)]
-struct Task {
-    scratch: Scratch,
-    gradient: Vec<f32>,
+/// What makes a family of the iteration.
+#[derive(Debug)]
+pub(super) struct Iteration {
+    /// Whether residuals of neighbours are bounded, ever more tightly.
+    robust: bool,
+    /// Whether there is a prior.
+    prior: bool,
+    /// Whether samples are sets of values and the steps projections.
+    sets: bool,
+}
+
+/// Robust, with a prior.
+pub(super) const MAP: Iteration = Iteration { robust: true, prior: true, sets: false };
+/// Back-projection alone.
+pub(super) const IBP: Iteration = Iteration { robust: false, prior: false, sets: false };
+/// Projections onto convex sets.
+pub(super) const POCS: Iteration = Iteration { robust: false, prior: false, sets: true };
+/// Relaxation of a sweep of projections, in (0, 2).
+const RELAXATION: f32 = 1.8;
+/// Spread of the vectors of a frame that moves as a whole, low-resolution luma pixels.
+const WHOLE_SPREAD: f32 = 0.1;
+
+/// One step of the iteration.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// Momentum, step, prior.
+    gains: [f32; 3],
+    dead: f32,
+    bound: f32,
+    /// Range that values are projected onto, if any.
+    range: Option<(f32, f32)>,
+}
+
+impl Iteration {
+    fn steps(&self, schedule: &Schedule) -> Vec<Step> {
+        let prior = if self.prior { schedule.prior } else { 0.0 };
+        let dead = if self.sets { schedule.dead } else { 0.0 };
+        let range = self.sets.then_some(schedule.range);
+        let step = |((momentum, step), bound): ((f32, f32), f32)| {
+            let (momentum, step) = if self.sets { (0.0, RELAXATION) } else { (momentum, step) };
+            let bound = if self.robust { bound } else { f32::MAX };
+            Step { gains: [momentum, step, prior], dead, bound, range }
+        };
+        schedule.steps().into_iter().zip(schedule.bounds()).map(step).collect()
+    }
+}
+
+impl Family for Iteration {
+    fn estimate(&self, solver: &mut Solver, seen: &[Seen<'_>], schedule: &Schedule) {
+        solver.start(seen);
+        for step in self.steps(schedule) {
+            solver.correct(step);
+        }
+    }
 }
 
 /// Solves planes of one geometry; keeps its buffers from frame to frame.
 #[derive(Debug)]
 pub(super) struct Solver {
-    cpu: CpuLevel,
-    grid: Grid,
-    size: (usize, usize),
-    maps: (AxisMap, AxisMap),
-    psf: [Psf; 2],
+    pub(super) optics: Optics,
+    pub(super) maps: (AxisMap, AxisMap),
+    pub(super) lattice: Lattice,
     enlarger: Arc<Enlarger>,
-    /// The reference, then the neighbours in use.
-    frames: Vec<Observation>,
-    count: usize,
-    /// Confidences and weighted residuals of all frames, row by row: `[row][frame][column]`.
-    weights: Vec<f32>,
-    residuals: Vec<f32>,
-    x: Vec<f32>,
-    previous: Vec<f32>,
+    pub(super) observation: Observation,
+    /// Motion of each frame in use as a whole, if it has one.
+    pub(super) whole: Vec<Option<[f32; 2]>>,
+    /// The estimate.
+    pub(super) x: Vec<f32>,
+    /// The estimate before it, and room for families that need none.
+    pub(super) previous: Vec<f32>,
     inverse: Vec<f32>,
-    tasks: Vec<Task>,
+    /// Room for families that need it.
+    pub(super) spare: Vec<f32>,
+    pub(super) tasks: Vec<Scratch>,
+    /// Frame that takes no part, if any.
+    held: Option<usize>,
 }
 
 impl Solver {
-    /// A solver for planes whose axes map as `maps` (vertical, horizontal); `sigma` in low-resolution samples.
-    pub(super) fn new(maps: (AxisMap, AxisMap), sigma: f64, cpu: CpuLevel) -> Self {
-        let psf = [Psf::new(sigma * maps.0.scale), Psf::new(sigma * maps.1.scale)];
-        let phases = if maps.1.scale.fract() == 0.0 { maps.1.scale as usize } else { 1 };
-        let grid = Grid::new(maps.1.output, maps.0.output, phases, psf[1].taps());
-        let mut reference = Observation::new(maps, &psf);
-        reference.aim(&grid, (0.0, 0.0));
-        let size = (maps.0.input, maps.1.input);
-        let enlarger = Arc::new(Enlarger::new(maps, &grid, 3, lanczos));
-        let new = Vec::new;
-        Self {
-            cpu,
-            size,
-            maps,
-            psf,
-            enlarger,
-            frames: vec![reference],
-            count: 1,
-            weights: new(),
-            residuals: new(),
-            x: vec![0.0; grid.len()],
-            previous: vec![0.0; grid.len()],
-            inverse: vec![0.0; grid.len()],
-            tasks: Vec::new(),
-            grid,
-        }
+    /// A solver for planes whose axes map as `maps` (vertical, horizontal; whole-number scales, outputs that are the
+    /// inputs times the scale) and sit on luma as `lattice`.
+    pub(super) fn new(maps: (AxisMap, AxisMap), lattice: Lattice, blur: Blur, cpu: CpuLevel) -> Self {
+        let optics = Optics::new(maps, blur, cpu);
+        let observation = Observation::new(maps, lattice, &optics.grid, cpu);
+        let enlarger = Arc::new(Enlarger::new(maps, &optics.grid, 3, lanczos));
+        let state = || vec![0.0; optics.grid.len()];
+        let (x, previous, inverse) = (state(), state(), state());
+        let (spare, tasks, whole) = (Vec::new(), Vec::new(), Vec::new());
+        Self { maps, lattice, enlarger, observation, whole, x, previous, inverse, spare, tasks, held: None, optics }
     }
 
-    /// Takes the frames of the next solves: the reference, and neighbours with their shifts (vertical, horizontal, in
-    /// samples of this plane) and confidences (`rows x columns` of this plane).
-    pub(super) fn observe(&mut self, neighbours: &[((f64, f64), &[f32])]) {
-        let (rows, columns) = self.size;
-        self.count = 1 + neighbours.len();
-        while self.frames.len() < self.count {
-            self.frames.push(Observation::new(self.maps, &self.psf));
-        }
-        for (frame, (shift, _)) in self.frames[1..].iter_mut().zip(neighbours) {
-            frame.aim(&self.grid, *shift);
-        }
-        let count = self.count;
-        self.weights.resize(rows * count * columns, 0.0);
-        self.residuals.resize(rows * count * columns, 0.0);
-        self.weights.par_chunks_mut(count * columns).with_min_len(16).enumerate().for_each(|(i, weights)| {
-            let (reference, others) = weights.split_at_mut(columns);
-            reference.fill(1.0);
-            for (weights, (_, confidence)) in others.chunks_exact_mut(columns).zip(neighbours) {
-                weights.copy_from_slice(&confidence[i * columns..][..columns]);
-            }
-        });
+    /// Takes the neighbours of the next solves.
+    pub(super) fn observe(&mut self, neighbours: &[Moved<'_>]) {
+        self.observation.aim(&self.optics.grid, neighbours);
+        self.whole = vec![Some([0.0; 2])];
+        self.whole.extend(neighbours.iter().map(|n| whole_motion(n.field)));
         self.measure_density();
     }
 
-    /// Rows of a chunk when `rows` rows are shared by all tasks.
-    fn chunk(&mut self, rows: usize) -> usize {
-        let tasks = (4 * rayon::current_num_threads()).clamp(1, rows.max(1));
-        self.tasks.resize_with(tasks.max(self.tasks.len()), Task::default);
-        rows.div_ceil(tasks).max(1)
+    /// Rows of a band when the picture is shared by all tasks.
+    pub(super) fn band(&mut self) -> usize {
+        let rows = self.optics.grid.height;
+        let tasks = (2 * rayon::current_num_threads()).clamp(1, rows.div_ceil(64));
+        self.tasks.resize_with(tasks.max(self.tasks.len()), Scratch::default);
+        rows.div_ceil(tasks)
     }
 
     /// `inverse = 1 / max(sum_k A_k' w_k, floor)`, with a quarter of one frame's density as floor.
     fn measure_density(&mut self) {
-        let chunk = self.chunk(self.grid.height);
-        let (stride, area) = (self.grid.stride(), self.maps.0.scale * self.maps.1.scale);
-        let Self { cpu, grid, frames, count, size, weights, inverse: density, tasks, .. } = self;
-        let model = model(*cpu, grid, &frames[..*count], size.1);
-        density.par_chunks_mut(chunk * stride).zip(tasks).enumerate().for_each(|(n, (band, task))| {
-            for (y, row) in band.chunks_exact_mut(stride).enumerate() {
-                model.project(weights, n * chunk + y, row, &mut task.scratch);
-                inverse(*cpu, row, (0.25 / area) as f32);
-            }
+        let (band, stride) = (self.band(), self.optics.grid.stride());
+        let floor = (0.25 / (self.maps.0.scale * self.maps.1.scale)) as f32;
+        let Self { optics, observation, inverse: density, tasks, held, .. } = self;
+        density.par_chunks_mut(band * stride).zip(tasks).enumerate().for_each(|(n, (rows, scratch))| {
+            let start = n * band;
+            let range = start..start + rows.len() / stride;
+            let work = |run: &Run, window: Window<'_>| {
+                if *held == Some(run.frame) {
+                    return;
+                }
+                splat_weights(optics.cpu, &window.rows, observation.jobs(run), window.sums);
+            };
+            let finish = |y: usize, sums: &[f32]| {
+                let row = &mut rows[(y - start) * stride..][..stride];
+                row.copy_from_slice(sums);
+                inverse(optics.cpu, row, floor);
+            };
+            optics.sweep(observation, range, None, scratch, work, finish);
         });
     }
 
     /// Reconstructs one plane from `seen`: the reference first, then the neighbours as given to [`Self::observe`].
-    pub(super) fn solve(&mut self, seen: &[Seen<'_>], schedule: Schedule) -> Plane {
-        let enlarger = Arc::clone(&self.enlarger);
-        self.enlarge(&seen[0].samples, &enlarger);
-        for (momentum, step) in schedule.steps() {
-            self.compare(seen, schedule.bound);
-            self.correct([momentum, step, schedule.prior]);
+    ///
+    /// `gate` says where neighbours took part, on luma; `None` is nowhere.
+    pub(super) fn solve(&mut self, seen: &[Seen<'_>], schedule: Schedule, gate: Option<&Glow>, out: &mut Plane) {
+        self.observation.load(seen);
+        schedule.technique.family().estimate(self, seen, &schedule);
+        if schedule.alone < 1.0 {
+            self.temper(seen[0].samples, schedule.alone, gate);
         }
-        self.unpack(schedule.range)
+        self.unpack(schedule.range, out);
+    }
+
+    /// Takes back part of what the estimate adds to the interpolated reference where the reference stands alone.
+    ///
+    /// `gate` says where it does not (nodes in luma pixels); without one it does everywhere. The share kept goes from
+    /// `alone` where the gate is shut to 1 where it is open.
+    fn temper(&mut self, reference: &[f32], alone: f32, gate: Option<&Glow>) {
+        let (stride, scale) = (self.optics.grid.stride(), self.maps.0.scale);
+        let (width, enlarger) = (self.maps.1.input, Arc::clone(&self.enlarger));
+        let Self { optics, observation, x, maps, .. } = self;
+        let grid = &optics.grid;
+        x.par_chunks_mut(16 * stride).enumerate().for_each_init(
+            || (Vec::new(), vec![0.0; stride], vec![alone; width]),
+            |(small, plain, keep), (n, band)| {
+                for (k, row) in band.chunks_exact_mut(stride).enumerate() {
+                    let y = 16 * n + k;
+                    if let Some(gate) = gate {
+                        let at = (y as f64 - maps.0.origin) / scale;
+                        observation.sample_luma(gate, at as f32, keep);
+                        keep.iter_mut().for_each(|open| *open = alone + (1.0 - alone) * *open);
+                        if keep.iter().all(|keep| *keep >= 1.0) {
+                            continue;
+                        }
+                    }
+                    enlarger.row(optics.cpu, grid, reference, y, plain, small);
+                    for phase in 0..grid.phases {
+                        let at = grid.slot(phase as isize);
+                        for ((x, plain), keep) in row[at..][..width].iter_mut().zip(&plain[at..]).zip(keep.iter()) {
+                            *x = plain + keep * (*x - plain);
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// `x` is the reference interpolated: where all families start.
+    pub(super) fn start(&mut self, seen: &[Seen<'_>]) {
+        let enlarger = Arc::clone(&self.enlarger);
+        self.enlarge(seen[0].samples, &enlarger);
+    }
+
+    /// Leaves out frame `held` of those observed (0 is the reference) from the solves to come.
+    pub(super) fn hold_out(&mut self, held: Option<usize>) {
+        self.held = held;
+        self.measure_density();
+    }
+
+    /// Sum of the squared errors of predicting frame `frame`, each at most `bound`, by confidence, and the sum of those.
+    pub(super) fn prediction_error(&mut self, frame: usize, bound: f32) -> (f64, f64) {
+        let (band, height) = (self.band(), self.optics.grid.height);
+        let Self { optics, observation, x, tasks, .. } = self;
+        let parts = tasks.par_iter_mut().take(height.div_ceil(band)).enumerate().map(|(n, scratch)| {
+            let rows = n * band..((n + 1) * band).min(height);
+            let (mut error, mut weight, mut read) = (0.0, 0.0, Vec::new());
+            let work = |run: &Run, window: Window<'_>| {
+                if run.frame != frame {
+                    return;
+                }
+                let (jobs, samples) = (observation.jobs(run), observation.samples(run));
+                read.resize(samples.len(), [0.0; LANES]);
+                predict(optics.cpu, &window.rows, jobs, window.picture, &mut read);
+                for (((head, job), seen), read) in jobs.heads.iter().zip(jobs.jobs).zip(samples).zip(&read) {
+                    // Jobs at the border of two bands are met in both.
+                    if !rows.contains(&(head.row.clamp(0, height as i32 - 1) as usize)) {
+                        continue;
+                    }
+                    for i in 0..LANES {
+                        let (w, r) = (f64::from(job.weight[i]), (seen[i] - read[i]).clamp(-bound, bound));
+                        error += w * f64::from(r * r);
+                        weight += w;
+                    }
+                }
+            };
+            optics.sweep(observation, rows.clone(), Some(x), scratch, work, |_, _| {});
+            (error, weight)
+        });
+        let parts: Vec<(f64, f64)> = parts.collect();
+        parts.iter().fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
     }
 
     /// A plane enlarged by bicubic interpolation alone.
-    pub(super) fn enlarged(&mut self, plane: &[f32], range: (f32, f32)) -> Plane {
-        let enlarger = Enlarger::new(self.maps, &self.grid, 2, cubic);
+    pub(super) fn enlarged(&mut self, plane: &[f32], range: (f32, f32), out: &mut Plane) {
+        let enlarger = Enlarger::new(self.maps, &self.optics.grid, 2, cubic);
         self.enlarge(plane, &enlarger);
-        self.unpack(range)
+        self.unpack(range, out);
     }
 
     /// The estimate in natural order.
-    fn unpack(&self, (low, high): (f32, f32)) -> Plane {
-        let mut out = Plane::zeros((self.grid.height, self.grid.width));
-        let (grid, x) = (&self.grid, &self.x);
+    fn unpack(&self, (low, high): (f32, f32), out: &mut Plane) {
+        let (grid, x, width) = (&self.optics.grid, &self.x, out.ncols());
         if let Some(out) = out.as_slice_mut() {
-            let rows = out.par_chunks_mut(grid.width).zip(x.par_chunks(grid.stride()));
+            let rows = out.par_chunks_mut(width.max(1)).zip(x.par_chunks(grid.stride()));
             rows.with_min_len(16).for_each(|(out, row)| grid.unpack(row, out, low, high));
         }
-        out
     }
 
     /// The first estimate: `x` is the reference enlarged. The first step has no momentum and reads no `previous`.
     fn enlarge(&mut self, reference: &[f32], enlarger: &Enlarger) {
-        let chunk = self.chunk(self.grid.height);
-        let stride = self.grid.stride();
-        let Self { cpu, grid, x, tasks, .. } = self;
-        x.par_chunks_mut(chunk * stride).zip(tasks).enumerate().for_each(|(n, (band, task))| {
-            for (y, row) in band.chunks_exact_mut(stride).enumerate() {
-                enlarger.row(*cpu, grid, reference, n * chunk + y, row, &mut task.scratch);
-            }
-        });
-    }
-
-    /// `residuals = w_k * clamp(y_k - A_k x, +-bound)` of all frames.
-    fn compare(&mut self, seen: &[Seen<'_>], bound: f32) {
-        let chunk = self.chunk(self.size.0);
-        let Self { cpu, grid, frames, count, size, weights, residuals, x, tasks, .. } = self;
-        let model = model(*cpu, grid, &frames[..*count], size.1);
-        let (columns, row_stride) = (size.1, model.stride.0);
-        let bands = residuals.par_chunks_mut(chunk * row_stride).zip(weights.par_chunks(chunk * row_stride));
-        bands.zip(tasks).enumerate().for_each(|(n, ((band, weights), task))| {
-            let rows = band.chunks_exact_mut(columns).zip(weights.chunks_exact(columns));
-            for (at, (row, weight)) in rows.enumerate() {
-                let (i, k) = (n * chunk + at / model.frames.len(), at % model.frames.len());
-                let (frame, valid) = (&model.frames[k], model.frames[k].columns());
-                if !frame.rows().contains(&i) {
-                    continue;
-                }
-                frame.predict(*cpu, grid, x, i, row, &mut task.scratch);
-                // The reference is never wrong about itself; neighbours may be.
-                let bound = if k == 0 { f32::MAX } else { bound };
-                let Seen { samples, gain, offset } = &seen[k];
-                let (row, samples) = (&mut row[valid.clone()], &samples[i * columns..][valid.clone()]);
-                residual(*cpu, row, samples, &weight[valid], *gain, *offset, bound);
+        let stride = self.optics.grid.stride();
+        let Self { optics, x, .. } = self;
+        x.par_chunks_mut(32 * stride).enumerate().for_each_init(Vec::new, |row, (n, band)| {
+            for (y, out) in band.chunks_exact_mut(stride).enumerate() {
+                enlarger.row(optics.cpu, &optics.grid, reference, 32 * n + y, out, row);
             }
         });
     }
 
     /// One step of the semi-iteration; the new estimate replaces `previous`, then the two change places.
-    fn correct(&mut self, gains: [f32; 3]) {
-        let chunk = self.chunk(self.grid.height);
-        let stride = self.grid.stride();
-        let Self { cpu, grid, frames, count, size, residuals, x, previous, inverse, tasks, .. } = self;
-        let model = model(*cpu, grid, &frames[..*count], size.1);
-        previous.par_chunks_mut(chunk * stride).zip(tasks).enumerate().for_each(|(n, (band, task))| {
-            let Task { scratch, gradient } = task;
-            gradient.resize(stride, 0.0);
-            for (at, row) in band.chunks_exact_mut(stride).enumerate() {
-                let y = n * chunk + at;
-                model.project(residuals, y, gradient, scratch);
-                step_row(&model, y, x, row, gradient, &inverse[y * stride..][..stride], gains);
-            }
+    fn correct(&mut self, step: Step) {
+        let (band, stride) = (self.band(), self.optics.grid.stride());
+        let Self { optics, observation, x, previous, inverse, tasks, held, .. } = self;
+        let x = &x[..];
+        previous.par_chunks_mut(band * stride).zip(tasks).enumerate().for_each(|(n, (rows, scratch))| {
+            let start = n * band;
+            let range = start..start + rows.len() / stride;
+            let work = |run: &Run, window: Window<'_>| {
+                if *held == Some(run.frame) {
+                    return;
+                }
+                let (jobs, samples) = (observation.jobs(run), observation.samples(run));
+                // The reference is never wrong about itself; neighbours may be.
+                let bound = if run.frame == 0 { f32::MAX } else { step.bound };
+                back_project(optics.cpu, &window.rows, jobs, samples, window.picture, window.sums, (step.dead, bound));
+            };
+            let finish = |y: usize, gradient: &[f32]| {
+                let row = &mut rows[(y - start) * stride..][..stride];
+                step_row(optics, y, x, row, gradient, &inverse[y * stride..][..stride], step);
+            };
+            optics.sweep(observation, range, Some(x), scratch, work, finish);
         });
         std::mem::swap(&mut self.x, &mut self.previous);
     }
 }
 
-fn model<'a>(cpu: CpuLevel, grid: &'a Grid, frames: &'a [Observation], columns: usize) -> Model<'a> {
-    Model { cpu, grid, frames, stride: (frames.len() * columns, columns) }
+/// The motion (down, right) of a frame that moves as a whole: the median, if half of the nodes are near it.
+fn whole_motion(field: &Field) -> Option<[f32; 2]> {
+    let (rows, columns) = field.nodes();
+    // A thousand nodes tell as much as all.
+    let every = (rows * columns / 1000).max(1);
+    let place = |n: usize| (field.position(n / columns), field.position(n % columns));
+    let vectors: Vec<[f32; 2]> = (0..rows * columns).step_by(every).map(place).map(|(y, x)| field.at(y, x)).collect();
+    let axis = |k: usize| middle(vectors.iter().map(|v| v[k]).collect());
+    let motion = [axis(0), axis(1)];
+    let spread = middle(vectors.iter().map(|v| (v[0] - motion[0]).abs().max((v[1] - motion[1]).abs())).collect());
+    (spread <= WHOLE_SPREAD).then_some(motion)
 }
 
-/// Row `y` of the new estimate, margins filled, in place of the one before last.
-fn step_row(
-    model: &Model<'_>,
-    y: usize,
-    x: &[f32],
-    row: &mut [f32],
-    gradient: &[f32],
-    inverse: &[f32],
-    gains: [f32; 3],
-) {
-    let (grid, stride) = (model.grid, model.grid.stride());
+/// The median; not a number if there is none.
+fn middle(mut values: Vec<f32>) -> f32 {
+    values.sort_by(f32::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
+}
+
+/// Row `y` of the new estimate, nearest margins filled, in place of the one before last.
+fn step_row(optics: &Optics, y: usize, x: &[f32], row: &mut [f32], gradient: &[f32], inverse: &[f32], step: Step) {
+    let (grid, stride): (&Grid, usize) = (&optics.grid, optics.grid.stride());
     let start = |y: isize| mirrored(y, grid.height) * stride;
     let (up, here, down) = (start(y as isize - 1), y * stride, start(y as isize + 1));
-    for phase in 0..grid.phases.min(grid.width) {
+    let length = grid.width / grid.phases;
+    for phase in 0..grid.phases {
         let at = grid.slot(phase as isize);
-        let length = (grid.width - phase).div_ceil(grid.phases);
         let (left, right) = (grid.slot(phase as isize - 1), grid.slot(phase as isize + 1));
         let rows = [here + at, here + left, here + right, up + at, down + at];
         let (gradient, inverse) = (&gradient[at..][..length], &inverse[at..][..length]);
-        chebyshev_step(model.cpu, &mut row[at..at + length], x, rows, gradient, inverse, gains);
+        chebyshev_step(optics.cpu, &mut row[at..at + length], x, rows, gradient, inverse, step.gains);
+        if let Some((low, high)) = step.range {
+            limit(optics.cpu, &mut row[at..at + length], low, high);
+        }
     }
-    grid.fill_margins(row);
+    grid.fill_margins(row, 1);
 }

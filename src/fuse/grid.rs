@@ -1,9 +1,14 @@
 //! Where the samples of a high-resolution plane lie in memory.
 //!
 //! Rows of a plane enlarged by a whole number `s` are stored phase by phase: columns 0, s, 2s, .. first, then columns
-//! 1, s+1, .. and so on, each phase with a margin. Every sample that a low-resolution row needs from one tap is then
-//! contiguous, and horizontal passes become sums of shifted slices. Other scales have one phase: plain rows with a
-//! margin. The margin holds the mirror image of the row, edge sample repeated.
+//! 1, s+1, .. and so on, each phase with a margin. What sixteen neighbouring low-resolution samples read through one tap
+//! is then contiguous, and horizontal filters become sums of shifted slices. Margins hold the mirror image of the row,
+//! edge sample repeated, as far as filters reach; further out they only have to be finite.
+
+/// Places on both sides of a phase. A job holds 16 samples of which one at least looks inside the picture.
+pub(super) const MARGIN: usize = 20;
+/// Columns beyond the picture that a job may write to.
+const SPILL: isize = 4;
 
 /// Index of a mirrored position, edge sample repeated: `.. 1 0 | 0 1 .. n-1 | n-1 ..`.
 pub(super) fn mirrored(position: isize, length: usize) -> usize {
@@ -14,28 +19,37 @@ pub(super) fn mirrored(position: isize, length: usize) -> usize {
 /// Size and storage order of one high-resolution plane.
 #[derive(Debug, Clone)]
 pub(super) struct Grid {
-    /// Columns.
+    /// Columns: the low-resolution columns times `phases`.
     pub(super) width: usize,
     /// Rows.
     pub(super) height: usize,
-    /// Phases of a row: the horizontal scale where it is a whole number, else 1.
+    /// Phases of a row: the horizontal scale.
     pub(super) phases: usize,
-    /// Mirrored columns on each side, a multiple of `phases`.
-    pub(super) margin: usize,
     /// Floats of one phase of a row.
     pub(super) segment: usize,
-    /// (margin slot, slot it mirrors) of a row.
+    /// Place of tap `k` of a job whose first tap has phase `p`, counted from the place of the first: `taps[p][k]`.
+    pub(super) taps: Vec<[usize; 4]>,
+    /// (margin slot, slot it mirrors), from the border outwards.
     mirror: Vec<(usize, usize)>,
 }
 
 impl Grid {
-    /// A grid whose rows can be read `reach` columns beyond both ends.
-    pub(super) fn new(width: usize, height: usize, phases: usize, reach: usize) -> Self {
-        let margin = (reach + phases).next_multiple_of(phases);
-        // Whole vectors, and one more so that rows of power-of-two widths do not all start on the same cache sets.
-        let segment = ((width + 2 * margin).div_ceil(phases)).next_multiple_of(16) + 16;
-        let mut grid = Self { width, height, phases, margin, segment, mirror: Vec::new() };
-        let outside = (-(margin as isize)..0).chain(width as isize..(width + margin) as isize);
+    /// A grid for `columns * phases` columns whose rows can be filtered `reach` columns beyond both ends.
+    ///
+    /// # Panics
+    /// If `reach` leaves the margin.
+    pub(super) fn new(columns: usize, height: usize, phases: usize, reach: usize) -> Self {
+        assert!(reach.max(SPILL as usize) <= MARGIN * phases, "a filter reaches {reach} columns");
+        let mut segment = (columns + 2 * MARGIN).next_multiple_of(16);
+        // Rows and phases that lie a multiple of 4 KiB apart share cache sets and stall loads behind stores.
+        let close = |floats: usize| !(320..=3776).contains(&(4 * floats % 4096));
+        while close(segment) || (phases > 1 && close(segment * phases)) {
+            segment += 16;
+        }
+        let width = columns * phases;
+        let taps = (0..phases).map(|p| std::array::from_fn(|k| (p + k) % phases * segment + (p + k) / phases));
+        let mut grid = Self { width, height, phases, segment, taps: taps.collect(), mirror: Vec::new() };
+        let outside = (0..reach.max(SPILL as usize) as isize).flat_map(|k| [-1 - k, width as isize + k]);
         grid.mirror = outside.map(|x| (grid.slot(x), grid.slot(mirrored(x, width) as isize))).collect();
         grid
     }
@@ -50,35 +64,45 @@ impl Grid {
         self.stride() * self.height
     }
 
-    /// Place of column `x` in its row, for `x` in `-margin..width + margin`.
+    /// Place of column `x` in its row, for columns inside the margins.
     pub(super) fn slot(&self, x: isize) -> usize {
-        let (phase, column) = self.split(x);
-        phase * self.segment + column as usize
+        let s = self.phases as isize;
+        x.rem_euclid(s) as usize * self.segment + (MARGIN as isize + x.div_euclid(s)) as usize
     }
 
-    /// Phase of column `x` and its index in that phase.
-    pub(super) fn split(&self, x: isize) -> (usize, isize) {
-        let (x, s) = (x + self.margin as isize, self.phases as isize);
-        (x.rem_euclid(s) as usize, x.div_euclid(s))
+    /// Column of place `place` of a phase; below 0 in the left margin.
+    pub(super) fn column_of(&self, phase: usize, place: usize) -> isize {
+        (place as isize - MARGIN as isize) * self.phases as isize + phase as isize
     }
 
-    /// Copies the edge columns into the margins.
-    pub(super) fn fill_margins(&self, row: &mut [f32]) {
-        for &(outside, inside) in &self.mirror {
+    /// Mirrors the row into its margins, `reach` columns far.
+    pub(super) fn fill_margins(&self, row: &mut [f32], reach: usize) {
+        for &(outside, inside) in &self.mirror[..2 * reach] {
             row[outside] = row[inside];
         }
     }
 
-    /// The adjoint of [`Self::fill_margins`]: adds what the margins hold to the columns that they mirror.
+    /// Adds what jobs have written beside the picture to the columns that are mirrored there.
     pub(super) fn fold_margins(&self, row: &mut [f32]) {
-        for &(outside, inside) in &self.mirror {
+        for &(outside, inside) in &self.mirror[..2 * SPILL as usize] {
             row[inside] += row[outside];
         }
     }
 
-    /// Copies a row to `out` in natural order, clamped to `low..=high`.
+    /// Copies a row to `out` in natural order, clamped to `low..=high`; `out` may be narrower than the row.
     pub(super) fn unpack(&self, row: &[f32], out: &mut [f32], low: f32, high: f32) {
-        for phase in 0..self.phases.min(self.width) {
+        let length = out.len();
+        if self.phases == 2 {
+            let [even, odd] = [0, 1].map(|x| &row[self.slot(x)..]);
+            for ((out, even), odd) in out.as_chunks_mut::<2>().0.iter_mut().zip(even).zip(odd) {
+                *out = [even.clamp(low, high), odd.clamp(low, high)];
+            }
+            if let (1, Some(last)) = (length % 2, out.last_mut()) {
+                *last = row[self.slot(length as isize - 1)].clamp(low, high);
+            }
+            return;
+        }
+        for phase in 0..self.phases.min(out.len()) {
             let stored = &row[self.slot(phase as isize)..];
             for (out, value) in out[phase..].iter_mut().step_by(self.phases).zip(stored) {
                 *out = value.clamp(low, high);
@@ -92,7 +116,7 @@ impl Grid {
         for (x, value) in input.iter().enumerate() {
             row[self.slot(x as isize)] = *value;
         }
-        self.fill_margins(row);
+        self.fill_margins(row, self.mirror.len() / 2);
     }
 }
 
@@ -102,16 +126,19 @@ mod tests {
 
     #[test]
     fn packing_and_unpacking_keeps_every_sample_at_any_width_and_phase_count() {
-        for width in 1..40 {
-            for phases in 1..9 {
-                let grid = Grid::new(width, 1, phases, 7);
-                let input: Vec<f32> = (0..width).map(|x| x as f32).collect();
-                let (mut row, mut out) = (vec![0.0; grid.stride()], vec![-1.0; width]);
+        for columns in 1..20 {
+            for phases in 1..5 {
+                let grid = Grid::new(columns, 1, phases, 7);
+                let input: Vec<f32> = (0..grid.width).map(|x| x as f32).collect();
+                let mut row = vec![0.0; grid.stride()];
                 grid.pack(&input, &mut row);
-                grid.unpack(&row, &mut out, 0.0, 255.0);
-                assert_eq!(input, out, "width {width}, {phases} phases");
-                assert_eq!(row[grid.slot(-1)], 0.0, "left margin of width {width}");
-                assert_eq!(row[grid.slot(width as isize)], (width - 1) as f32, "right margin of width {width}");
+                for width in [grid.width, grid.width - 1, grid.width / 2] {
+                    let mut out = vec![-1.0; width];
+                    grid.unpack(&row, &mut out, 0.0, 255.0);
+                    assert_eq!(input[..width], out, "{columns} columns, {phases} phases, {width} wanted");
+                }
+                assert_eq!(row[grid.slot(-1)], 0.0, "left margin of {columns} columns");
+                assert_eq!(row[grid.slot(grid.width as isize)], (grid.width - 1) as f32, "right margin");
             }
         }
     }

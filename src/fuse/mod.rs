@@ -1,18 +1,28 @@
 //! Reconstruction of one high-resolution picture from several low-resolution frames.
 //!
 //! The steps, one file each: `observe` says how a frame sees the picture (and its adjoint), `confidence` how far each
-//! pixel of a neighbour agrees with the reference, `backproject` solves for the picture, `grid` lays it out in memory.
-//! This file joins them: it chooses the neighbours, the schedule and the planes.
+//! pixel of a neighbour agrees with the reference, `family` lists the ways to solve for the picture (`backproject`,
+//! `shift_add`, `frequency`), `grid` lays it out in memory. This file joins them: it chooses the neighbours, the schedule and the planes.
 //!
 //! Equations, sources and measurements are in `docs/reconstruction.md`. Motion comes from `register`; interpolation
 //! from one frame alone without a model of the blur is not here.
 
+#[cfg(test)]
+mod adjoint;
+mod appearance;
 mod backproject;
+mod calibrate;
+mod coding;
 mod confidence;
 mod enlarge;
+mod family;
+mod fourier;
+mod frequency;
 mod grid;
 mod observe;
 mod psf;
+mod shift_add;
+mod sweep;
 
 use std::borrow::Cow;
 
@@ -21,30 +31,88 @@ use rayon::prelude::*;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
-use crate::register::Motion;
+use crate::register::Field;
 
-use backproject::{Schedule, Seen, Solver};
+pub use appearance::Appearance;
+pub use calibrate::{CALIBRATION_RADIUS, measure_blur};
+pub use family::Technique;
+pub use psf::Blur;
+
+use backproject::{Schedule, Solver};
 use confidence::{Candidate, Judge};
+use observe::{Glow, Lattice, Moved, Seen};
 
 /// Neighbours that agree with the reference less than this on average are another scene or lost.
 const LEAST_CONFIDENCE: f64 = 0.25;
+/// Share of its correction that a frame keeps where no other one supports it, and the error of the samples at which half
+/// of that is left: up to x2, and above.
+///
+/// Deblurring alone is a guess, and all of it is too much for sources that are sharper than the usual blur (box and
+/// Lanczos reduction lose 0.3 dB to Lanczos at x2); one frame cannot tell noise from detail either. Above x2 there is
+/// more to gain (0.1 dB on walk) and less to spoil.
+const ALONE: [(f64, f64); 2] = [(0.85, 3.0), (1.0, 6.0)];
+/// Largest scale that pictures are reconstructed at: further up there is nothing that frames could show.
+const LARGEST_SCALE: usize = 4;
+
+/// The size that pictures are reconstructed at on their way from `from` to `to`: each axis times the next whole number,
+/// at most four.
+pub fn reconstructed_layout(from: &PictureLayout, to: &PictureLayout) -> PictureLayout {
+    let whole = |small: usize, large: usize| small * large.div_ceil(small).clamp(1, LARGEST_SCALE);
+    from.resized(whole(from.width, to.width), whole(from.height, to.height))
+}
+
+/// Parts of the reconstruction, to be left out one by one when it is measured what each is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// A motion of its own for every pixel; without it each frame moves as a whole.
+    pub field: bool,
+    /// Trust in each pixel of a neighbour by how it agrees; without it all count alike.
+    pub confidence: bool,
+    /// The gate between several frames and one.
+    pub gate: bool,
+    /// Bounds of residuals that tighten.
+    pub bounds: bool,
+    /// The total-variation prior.
+    pub prior: bool,
+    /// Light that differs slowly over the picture.
+    pub glow: bool,
+    /// Reconstruction of chroma; without it chroma is interpolated.
+    pub chroma: bool,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { field: true, confidence: true, gate: true, bounds: true, prior: true, glow: true, chroma: true }
+    }
+}
 
 /// How pictures are reconstructed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// Standard deviation of the Gaussian point-spread function in low-resolution pixels, 0.1..=1.
-    ///
-    /// Over-estimating it costs far more than under-estimating it.
-    pub psf_sigma: f64,
+    /// Which family of methods.
+    pub technique: Technique,
+    /// How the frames are blurred. Over-estimating it costs far more than under-estimating it.
+    pub blur: Blur,
     /// Steps of the semi-iteration, 0..=100; by scale if not given.
     pub iterations: Option<usize>,
     /// Gain of the total-variation prior, 8-bit scale per step at low noise, 0..=2.
     pub prior: f64,
+    /// What takes part.
+    pub parts: Parts,
+    /// Range of the results, if it is not that of the codes of the depth.
+    pub range: Option<(f32, f32)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { psf_sigma: 0.33, iterations: None, prior: 0.15 }
+        Self {
+            technique: Technique::default(),
+            blur: Blur::default(),
+            iterations: None,
+            prior: 0.15,
+            parts: Parts::default(),
+            range: None,
+        }
     }
 }
 
@@ -55,11 +123,10 @@ impl Options {
     /// [`Kind::Usage`] with the value and its range.
     pub fn validate(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::new(Kind::Usage, message));
-        if !(0.1..=1.0).contains(&self.psf_sigma) {
-            return wrong(format!(
-                "point-spread sigma is {}, allowed are 0.1 to 1 low-resolution pixels",
-                self.psf_sigma
-            ));
+        if let Blur::Gaussian(sigma) = self.blur
+            && !(0.1..=1.0).contains(&sigma)
+        {
+            return wrong(format!("point-spread sigma is {sigma}, allowed are 0.1 to 1 low-resolution pixels"));
         }
         if let Some(iterations @ 101..) = self.iterations {
             return wrong(format!("{iterations} iterations, allowed are 0 to 100"));
@@ -76,31 +143,36 @@ impl Options {
 pub struct Neighbour<'a> {
     /// Samples, as the reference's.
     pub planes: &'a [Plane],
-    /// Motion from the reference to this frame.
-    pub motion: &'a Motion,
+    /// Computed from `planes`.
+    pub appearance: &'a Appearance,
+    /// Where each pixel of this frame lies in the reference.
+    pub field: &'a Field,
     /// This frame's luma is about `gain * reference + offset`.
     pub gain: f64,
     /// See `gain`; 8-bit scale.
     pub offset: f64,
 }
 
-/// A reconstructed picture.
+/// How a picture was reconstructed.
 #[derive(Debug, Clone)]
 pub struct Reconstruction {
-    /// Samples, as the larger layout's, within the code range of its depth.
-    pub planes: Vec<Plane>,
     /// Share of the picture that several frames were used for, 0..=1.
     pub multi_frame_share: f64,
     /// Estimated noise of the frames, standard deviation on the 8-bit scale.
     pub noise: f64,
+    /// Neighbours that took part.
+    pub used: usize,
+    /// Neighbours that show the very samples of the reference, and so nothing new.
+    pub repeated: usize,
 }
 
-/// Iterative back-projection from one stream's frames to one larger size; keeps its buffers from frame to frame.
+/// Reconstruction from one stream's frames to one larger size; keeps its buffers from frame to frame.
 #[derive(Debug)]
-pub struct BackProjection {
+pub struct Reconstructor {
     from: PictureLayout,
     to: PictureLayout,
     options: Options,
+    cpu: CpuLevel,
     judge: Judge,
     /// One solver per geometry, with the planes that share it.
     groups: Vec<Group>,
@@ -113,102 +185,192 @@ struct Group {
     solver: Solver,
 }
 
-impl Group {
-    /// A frame's displacement (vertical, horizontal) in samples of these planes.
-    fn shift(&self, candidate: &Candidate<'_>) -> (f64, f64) {
-        let (dy, dx) = candidate.shift;
-        (dy / f64::from(1u32 << self.log2.1), dx / f64::from(1u32 << self.log2.0))
-    }
-}
-
-impl BackProjection {
+impl Reconstructor {
     /// A reconstruction from pictures laid out as `from` to pictures laid out as `to`.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if an option is outside its domain or `to` is smaller than `from` or more than eight times it.
+    /// [`Kind::Usage`] if an option is outside its domain or `to` is not `from` times whole numbers up to four.
     pub fn new(from: &PictureLayout, to: &PictureLayout, options: Options, cpu: CpuLevel) -> Result<Self> {
         options.validate()?;
-        let fits = |small: usize, large: usize| small > 0 && (small..=8 * small).contains(&large);
-        if !fits(from.width, to.width) || !fits(from.height, to.height) || from.family != to.family {
+        if from.width == 0 || from.height == 0 || *to != reconstructed_layout(from, to) {
             let sizes = format!("{}x{} to {}x{}", from.width, from.height, to.width, to.height);
-            return Err(Error::new(Kind::Usage, format!("cannot reconstruct {sizes}: scales of 1 to 8 are allowed")));
+            let message = format!("cannot reconstruct {sizes}: scales of 1, 2, 3 and 4 are allowed");
+            return Err(Error::new(Kind::Usage, message));
         }
-        let color = from.plane_count() - usize::from(from.alpha);
-        // Luma and chroma have different grids; R, G and B share one.
-        let luma = if from.family == ColorFamily::YCbCr { 1 } else { color };
-        let ranges = [0..luma, luma..color].into_iter().filter(|range| !range.is_empty());
-        let group = |planes: std::ops::Range<usize>| {
-            let solver = Solver::new(from.plane_maps(planes.start, to), options.psf_sigma, cpu);
-            Group { log2: from.plane_log2(planes.start), planes, solver }
-        };
-        let groups = ranges.map(group).collect();
+        let groups = groups(from, to, options.blur, cpu);
         let (from, to) = (from.clone(), to.clone());
-        Ok(Self { judge: Judge::new(from.height, from.width, cpu), from, to, options, groups })
+        Ok(Self { judge: Judge::new(from.height, from.width, cpu), from, to, options, groups, cpu })
     }
 
-    /// Reconstructs the reference with the help of its neighbours, given in order of time.
+    /// Takes another blur for the pictures to come.
     ///
-    /// Planes are as in the layout `from`; neighbours of another scene and pixels that move otherwise are ignored.
+    /// Cheap if it is the same; otherwise the solver's memory is laid out anew.
+    pub fn set_blur(&mut self, blur: Blur) {
+        if self.options.blur != blur {
+            self.options.blur = blur;
+            self.groups = groups(&self.from, &self.to, blur, self.cpu);
+        }
+    }
+
+    /// The blur that pictures are reconstructed with.
+    pub fn blur(&self) -> Blur {
+        self.options.blur
+    }
+
+    /// How far the neighbours of the last picture were trusted, at every luma sample of the reference, 0..=1: their
+    /// mean confidence, and how far they were let take part. Both are 0 where no neighbour took part.
+    pub fn maps(&self) -> [Plane; 2] {
+        self.judge.maps()
+    }
+
+    /// Reconstructs the reference with the help of its neighbours, given in order of time, into `out`.
+    ///
+    /// Planes are as in the layout `from`, those of `out` as in `to`; samples of `out` are within the code range of the
+    /// depth. Neighbours of another scene and pixels that move otherwise are ignored.
     ///
     /// # Panics
-    /// If planes are missing or their sizes are not the layout's.
-    pub fn reconstruct(&mut self, reference: &[Plane], neighbours: &[Neighbour<'_>]) -> Reconstruction {
-        // A repeated frame shows nothing new, and one without light or place cannot be compared.
-        let useful = |n: &&Neighbour<'_>| n.planes != reference && comparable(n);
+    /// If planes are missing or their sizes are not the layouts'.
+    pub fn reconstruct(
+        &mut self,
+        reference: &[Plane],
+        appearance: &Appearance,
+        neighbours: &[Neighbour<'_>],
+        out: &mut [Plane],
+    ) -> Reconstruction {
+        // A repeated frame shows nothing new, and one without light cannot be compared.
+        let repeated = neighbours.iter().filter(|n| n.planes == reference).count();
+        let useful = |n: &&Neighbour<'_>| comparable(n) && n.planes != reference;
         let neighbours: Vec<&Neighbour<'_>> = neighbours.iter().filter(useful).collect();
-        let base = self.luma(reference);
-        let lumas: Vec<_> = neighbours.iter().map(|n| self.luma(n.planes)).collect();
-        let candidates: Vec<Candidate<'_>> =
-            neighbours.iter().zip(&lumas).map(|(n, luma)| candidate(n, luma)).collect();
-        let noise = f64::from(self.judge.compare(&base, &candidates));
+        let candidates: Vec<Candidate<'_>> = neighbours.iter().map(|n| candidate(n)).collect();
+        let noise = f64::from(self.judge.compare(appearance, &candidates));
         let kept: Vec<usize> =
             (0..candidates.len()).filter(|&k| mean(self.judge.weights(k)) >= LEAST_CONFIDENCE).collect();
-        let multi_frame_share = self.judge.gate(&kept, &candidates);
-        let schedules = [self.schedule(noise, false), self.schedule(noise, true)];
-        let mut planes = Vec::with_capacity(self.to.plane_count());
+        let parts = self.options.parts;
+        if !parts.confidence {
+            self.judge.trust_all(&kept);
+        }
+        let multi_frame_share = if parts.gate { self.judge.gate(&kept, &candidates) } else { 1.0 };
+        let open = Glow { spacing: 1, rows: 1, columns: 1, nodes: vec![1.0] };
+        let gate = if parts.gate { self.judge.open() } else { Some(&open) }.filter(|_| !kept.is_empty());
+        let coding = f64::from(appearance.coding);
+        let schedules = [self.schedule(noise, coding, false), self.schedule(noise, coding, true)];
         for group in &mut self.groups {
             let weights: Vec<_> = kept.iter().map(|&k| reduce(self.judge.weights(k), &self.from, group.log2)).collect();
-            let observed: Vec<_> =
-                kept.iter().zip(&weights).map(|(&k, w)| (group.shift(&candidates[k]), &w[..])).collect();
-            group.solver.observe(&observed);
+            let moved: Vec<_> =
+                kept.iter().zip(&weights).map(|(&k, weights)| Moved { field: candidates[k].field, weights }).collect();
+            group.solver.observe(&moved);
             let chroma = self.from.family == ColorFamily::YCbCr && group.planes.start > 0;
             for plane in group.planes.clone() {
-                let mut seen = vec![samples(&reference[plane], None, false)];
-                seen.extend(kept.iter().map(|&k| samples(&neighbours[k].planes[plane], Some(&candidates[k]), chroma)));
-                planes.push(group.solver.solve(&seen, schedules[usize::from(chroma)]));
+                let own = slice(&reference[plane]);
+                let others: Vec<_> = kept.iter().map(|&k| slice(&neighbours[k].planes[plane])).collect();
+                let mut seen = vec![Seen { samples: &own, gain: 1.0, offset: 0.0, glow: None }];
+                seen.extend(others.iter().zip(&kept).map(|(samples, &k)| {
+                    let Candidate { gain, offset, .. } = candidates[k];
+                    // Chroma is scaled about its grey and has no light of its own.
+                    let (offset, glow) = if chroma {
+                        (128.0 * (1.0 - gain), None)
+                    } else {
+                        (offset, parts.glow.then(|| self.judge.glow(k)))
+                    };
+                    Seen { samples, gain, offset, glow }
+                }));
+                group.solver.solve(&seen, schedules[usize::from(chroma)], gate, &mut out[plane]);
             }
         }
-        if let (true, Some(alpha)) = (self.from.alpha, reference.last()) {
-            planes.push(self.groups[0].solver.enlarged(&slice(alpha), schedules[0].range));
+        if let (true, Some(alpha), Some(out)) = (self.from.alpha, reference.last(), out.last_mut()) {
+            self.groups[0].solver.enlarged(&slice(alpha), schedules[0].range, out);
         }
-        Reconstruction { planes, multi_frame_share, noise }
+        Reconstruction { multi_frame_share, noise, used: kept.len(), repeated }
     }
 
-    /// Parameters of the solve of a plane at this noise; chroma needs one step less.
-    fn schedule(&self, noise: f64, chroma: bool) -> Schedule {
+    /// Root mean square error of predicting the nearest neighbours from the other frames; `None` if none of them agrees
+    /// with the reference.
+    fn leave_one_out(
+        &mut self,
+        reference: &[Plane],
+        appearance: &Appearance,
+        neighbours: &[Neighbour<'_>],
+    ) -> Option<f64> {
+        let candidates: Vec<Candidate<'_>> = neighbours.iter().filter(|n| comparable(n)).map(candidate).collect();
+        let noise = f64::from(self.judge.compare(appearance, &candidates));
+        let trusted = |k: usize| mean(self.judge.weights(k)) >= LEAST_CONFIDENCE;
+        if candidates.len() != neighbours.len() || candidates.len() < 2 || !(0..candidates.len()).all(trusted) {
+            return None;
+        }
+        let weights: Vec<Vec<f32>> = (0..candidates.len()).map(|k| self.judge.weights(k).to_vec()).collect();
+        let moved = candidates.iter().zip(&weights).map(|(c, weights)| Moved { field: c.field, weights });
+        let moved: Vec<_> = moved.collect();
+        let own = slice(&reference[0]);
+        let others: Vec<_> = neighbours.iter().map(|n| slice(&n.planes[0])).collect();
+        let mut seen = vec![Seen { samples: &own, gain: 1.0, offset: 0.0, glow: None }];
+        seen.extend(others.iter().zip(&candidates).map(|(samples, c)| {
+            let (gain, offset) = (c.gain, c.offset);
+            Seen { samples, gain, offset, glow: None }
+        }));
+        // More steps than a picture gets, and hardly any regularisation: both would hide the blur.
+        let schedule = Schedule { iterations: 10, lambda: 0.1, alone: 1.0, ..self.schedule(noise, 0.0, false) };
+        let mut picture = Plane::zeros((self.to.height, self.to.width));
+        let solver = &mut self.groups[0].solver;
+        solver.observe(&moved);
+        let (mut error, mut weight) = (0.0, 0.0);
+        for held in [candidates.len() / 2, candidates.len() / 2 + 1] {
+            solver.hold_out(Some(held));
+            solver.solve(&seen, schedule, None, &mut picture);
+            let (e, w) = solver.prediction_error(held, schedule.bound.0);
+            (error, weight) = (error + e, weight + w);
+        }
+        (weight > 0.0).then(|| (error / weight).sqrt())
+    }
+
+    /// Parameters of the solve of a plane at this noise and error of coding; chroma needs two steps less.
+    fn schedule(&self, noise: f64, coding: f64, chroma: bool) -> Schedule {
         let (from, to) = (&self.from, &self.to);
         let scale = (to.width as f64 / from.width as f64).max(to.height as f64 / from.height as f64);
-        let by_scale = if scale <= 2.0 { 4 } else { 5 };
+        // (steps, lambda): the more is hidden between samples, the slower it comes out.
+        let (steps, lambda) = if scale <= 2.0 {
+            (5, 0.07)
+        } else if scale <= 3.0 {
+            (7, 0.05)
+        } else {
+            (10, 0.035)
+        };
+        let (alone, alone_error) = ALONE[usize::from(scale > 2.0)];
         let above_eight = f32::from(to.depth) - 8.0;
         let codes = if to.depth >= 32 { 255.0 } else { 256.0 - (-above_eight).exp2() };
+        let (error, parts) = (noise.hypot(coding), self.options.parts);
+        let iterations = self.options.iterations.unwrap_or(steps).saturating_sub(2 * usize::from(chroma));
+        let bound = ((4.0 * error).max(20.0) as f32, (0.6 * error).max(1.0) as f32);
+        let prior = (self.options.prior * (noise / 1.5).clamp(1.0, 4.0)) as f32;
         Schedule {
-            iterations: self.options.iterations.unwrap_or(by_scale - usize::from(chroma)),
-            lambda: (0.12 + 0.02 * noise + 0.012 * noise * noise).min(0.6),
-            prior: (self.options.prior * (noise / 1.5).clamp(1.0, 4.0)) as f32,
-            bound: (4.0 * noise).max(8.0) as f32,
-            range: (0.0, codes),
+            iterations: if chroma && !parts.chroma { 0 } else { iterations },
+            lambda: (lambda + 0.02 * error + 0.012 * error * error).min(0.6),
+            prior: if parts.prior { prior } else { 0.0 },
+            bound: if parts.bounds { bound } else { (f32::MAX, f32::MAX) },
+            technique: self.options.technique,
+            dead: (1.5 * error).max(1.0) as f32,
+            alone: (alone / (1.0 + (error / alone_error).powi(2))) as f32,
+            range: self.options.range.unwrap_or((0.0, codes)),
         }
     }
+}
 
-    /// Luma of a frame, rows x columns.
-    fn luma<'a>(&self, planes: &'a [Plane]) -> Cow<'a, [f32]> {
-        if self.from.family != ColorFamily::Rgb {
-            return slice(&planes[0]);
-        }
-        let [kr, kg, kb] = self.from.color.luma_weights(self.from.height);
-        let [r, g, b] = [&planes[0], &planes[1], &planes[2]].map(slice);
-        r.iter().zip(g.iter()).zip(b.iter()).map(|((r, g), b)| kr * r + kg * g + kb * b).collect()
-    }
+/// The solvers of a picture's planes.
+fn groups(from: &PictureLayout, to: &PictureLayout, blur: Blur, cpu: CpuLevel) -> Vec<Group> {
+    let color = from.plane_count() - usize::from(from.alpha);
+    // Luma and chroma have different grids; R, G and B share one.
+    let luma = if from.family == ColorFamily::YCbCr { 1 } else { color };
+    let ranges = [0..luma, luma..color].into_iter().filter(|range| !range.is_empty());
+    let group = |planes: std::ops::Range<usize>| {
+        let (x, y) = from.plane_log2(planes.start);
+        let site = |log2: u8, site: f64| if log2 > 0 { site as f32 } else { 0.0 };
+        let lattice = Lattice {
+            spacing: (f32::from(1u16 << y), f32::from(1u16 << x)),
+            site: (site(y, from.chroma_site.y), site(x, from.chroma_site.x)),
+        };
+        let solver = Solver::new(from.plane_maps(planes.start, to), lattice, blur, cpu);
+        Group { log2: (x, y), planes, solver }
+    };
+    ranges.map(group).collect()
 }
 
 /// The samples of a plane, row by row.
@@ -216,33 +378,32 @@ fn slice(plane: &Plane) -> Cow<'_, [f32]> {
     plane.as_slice().map_or_else(|| Cow::Owned(plane.iter().copied().collect()), Cow::Borrowed)
 }
 
-/// Mean, summed in parts of fixed size and then in their order.
+/// Mean, summed in parts of fixed size and sixteen lanes, and then in their order.
 fn mean(values: &[f32]) -> f64 {
-    let part = |part: &[f32]| part.iter().map(|v| f64::from(*v)).sum::<f64>();
+    let part = |part: &[f32]| {
+        let (whole, rest) = part.as_chunks::<16>();
+        let mut lanes = [0.0f32; 16];
+        for chunk in whole {
+            for (lane, value) in lanes.iter_mut().zip(chunk) {
+                *lane += value;
+            }
+        }
+        lanes.iter().chain(rest).map(|v| f64::from(*v)).sum::<f64>()
+    };
     let parts: Vec<f64> = values.par_chunks(4096).map(part).collect();
     parts.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Whether a neighbour's motion and light are usable numbers.
+/// Whether a neighbour's light is usable numbers.
 fn comparable(neighbour: &Neighbour<'_>) -> bool {
-    let shift = neighbour.motion.global();
-    let finite = [shift.dx, shift.dy, neighbour.gain, neighbour.offset].iter().all(|v| v.is_finite());
-    finite && neighbour.gain > 0.0
+    neighbour.gain.is_finite() && neighbour.offset.is_finite() && neighbour.gain > 0.0
 }
 
 /// A neighbour as the comparison takes it.
-fn candidate<'a>(neighbour: &Neighbour<'_>, luma: &'a [f32]) -> Candidate<'a> {
-    let shift = neighbour.motion.global();
+fn candidate<'a>(neighbour: &Neighbour<'a>) -> Candidate<'a> {
     let gain = 1.0 / neighbour.gain;
-    Candidate { luma, shift: (shift.dy, shift.dx), gain: gain as f32, offset: (-neighbour.offset * gain) as f32 }
-}
-
-/// One plane of a frame in the reference's light; chroma is scaled about its grey.
-fn samples<'a>(plane: &'a Plane, matched: Option<&Candidate<'_>>, chroma: bool) -> Seen<'a> {
-    let samples = slice(plane);
-    let (gain, offset) =
-        matched.map_or((1.0, 0.0), |c| (c.gain, if chroma { 128.0 * (1.0 - c.gain) } else { c.offset }));
-    Seen { samples, gain, offset }
+    let (gain, offset) = (gain as f32, (-neighbour.offset * gain) as f32);
+    Candidate { appearance: neighbour.appearance, field: neighbour.field, gain, offset }
 }
 
 /// Confidences of a subsampled plane: the mean over the luma pixels of each of its samples.

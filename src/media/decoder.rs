@@ -78,6 +78,8 @@ pub(super) unsafe fn open_decoder(stream: *const ffi::AVStream, threads: usize, 
         (*context).pkt_timebase = (*stream).time_base;
         (*context).framerate = (*stream).avg_frame_rate;
         (*context).thread_count = threads as c_int;
+        // How strongly each block was compressed, from the decoders that can tell (`quantiser`).
+        (*context).export_side_data |= ffi::AV_CODEC_EXPORT_DATA_VIDEO_ENC_PARAMS;
         let mut options = Dictionary::new();
         options.set("max_pixels", &max_pixels.to_string())?;
         check(ffi::avcodec_open2(context, codec, &mut options.0), Kind::Input, || {

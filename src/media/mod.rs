@@ -21,6 +21,7 @@ mod open;
 mod orientation;
 mod pixel;
 mod probe;
+mod quantiser;
 mod reader;
 mod side_data;
 mod stream_copy;

@@ -21,9 +21,10 @@ use super::open::{Input, InputSpec, sequence_files};
 use super::orientation::Orientation;
 use super::pixel::{Native, PixelFormat};
 use super::probe::{MediaInfo, codec_name};
+use super::quantiser::{codec_id, coding_error};
 use super::side_data::{DISPLAY_MATRIX, carried_data, hdr_data};
 use crate::error::{Error, Kind, Result};
-use crate::frame::{Frame, PlanePool};
+use crate::frame::{CodingError, Frame, PlanePool};
 use crate::kernels::CpuLevel;
 
 /// Pictures that a decoder may fail to give, one after the other, after the last packet: more than its threads hold.
@@ -346,14 +347,29 @@ impl VideoReader {
         let mut planes = self.pool.take(layout);
         let raw = self.picture.as_ptr();
         // SAFETY: the picture was decoded; `as_first` gives one of the first picture's format and size.
-        let (carried, duration) = unsafe {
+        let (carried, coding, duration) = unsafe {
             let frame = self.as_first(raw)?;
             self.native.unpack(frame, &self.info.layout, &mut planes, self.cpu);
-            (carried_data(raw), duration_of(raw))
+            (carried_data(raw), self.coding_of(raw), duration_of(raw))
         };
         let index = self.next_index;
         self.next_index += 1;
-        Ok(Frame { index, pts, duration, planes, carried })
+        Ok(Frame { index, pts, duration, planes, coding, carried })
+    }
+
+    /// How strongly the picture was compressed. Of one that was fitted to another size only the mean is kept.
+    ///
+    /// # Safety
+    /// `frame` is a decoded picture.
+    unsafe fn coding_of(&self, frame: *const ffi::AVFrame) -> Option<CodingError> {
+        let layout = &self.info.layout;
+        // SAFETY: by the caller's promise; the decoder is open.
+        let (coding, width, height) = unsafe {
+            let codec = codec_id(self.decoder.as_ptr());
+            (coding_error(frame, codec, layout.depth)?, (*frame).width as usize, (*frame).height as usize)
+        };
+        let blocks = coding.blocks.filter(|_| (width, height) == (layout.width, layout.height));
+        Some(CodingError { blocks, ..coding })
     }
 
     /// The picture in the first picture's native format and size, converted if need be.

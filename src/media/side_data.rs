@@ -33,24 +33,37 @@ pub(super) fn hdr_packet_kind(frame_kind: i32) -> Option<i32> {
 /// `frame` is a decoded picture.
 pub(super) unsafe fn hdr_data(input: &Input, stream: usize, frame: *const ffi::AVFrame) -> Vec<(i32, Vec<u8>)> {
     // SAFETY: by the caller's promise.
-    let of_frame = unsafe { side_data_of(frame) };
+    let of_frame = |kind: i32| unsafe { frame_bytes(frame, kind) }.map(<[u8]>::to_vec);
     let of_stream = input.side_data(stream);
-    let find = |all: &[(i32, Vec<u8>)], kind: i32| all.iter().find(|(k, _)| *k == kind).map(|(_, b)| b.clone());
-    HDR_KINDS.iter().filter_map(|(p, f)| Some((*f, find(&of_frame, *f).or_else(|| find(&of_stream, *p))?))).collect()
+    let find = |kind: i32| of_stream.iter().find(|(k, _)| *k == kind).map(|(_, b)| b.clone());
+    HDR_KINDS.iter().filter_map(|(p, f)| Some((*f, of_frame(*f).or_else(|| find(*p))?))).collect()
 }
 
+/// Side data of a picture: kinds and bytes, which FFmpeg owns.
+///
 /// # Safety
-/// `frame` is a valid frame.
-pub(super) unsafe fn side_data_of(frame: *const ffi::AVFrame) -> Vec<(i32, Vec<u8>)> {
-    // SAFETY: FFmpeg keeps `nb_side_data` valid entries, each with `size` bytes.
-    unsafe {
-        (0..(*frame).nb_side_data as usize)
-            .map(|i| {
-                let data = *(*frame).side_data.add(i);
-                (raw_enum!(data, type_), std::slice::from_raw_parts((*data).data, (*data).size).to_vec())
-            })
-            .collect()
-    }
+/// `frame` is a valid frame, and stays as it is as long as the bytes are used.
+unsafe fn side_data_of<'a>(frame: *const ffi::AVFrame) -> impl Iterator<Item = (i32, &'a [u8])> {
+    // SAFETY: by the caller's promise.
+    let count = unsafe { (*frame).nb_side_data }.max(0) as usize;
+    (0..count).filter_map(move |i| {
+        // SAFETY: FFmpeg keeps `nb_side_data` valid entries, each with `size` bytes where there are any.
+        unsafe {
+            let data = *(*frame).side_data.add(i);
+            let bytes = (*data).data;
+            let some = (!bytes.is_null()).then(|| std::slice::from_raw_parts(bytes, (*data).size));
+            some.map(|bytes| (raw_enum!(data, type_), bytes))
+        }
+    })
+}
+
+/// A picture's side data of one kind.
+///
+/// # Safety
+/// `frame` is a valid frame, and stays as it is as long as the bytes are used.
+pub(super) unsafe fn frame_bytes<'a>(frame: *const ffi::AVFrame, kind: i32) -> Option<&'a [u8]> {
+    // SAFETY: by the caller's promise.
+    unsafe { side_data_of(frame) }.find(|(k, _)| *k == kind).map(|(_, bytes)| bytes)
 }
 
 /// Frame side data that goes on with the picture: closed captions, time codes, dynamic HDR.
@@ -65,8 +78,8 @@ pub(super) unsafe fn carried_data(frame: *const ffi::AVFrame) -> Vec<CarriedData
         T::AV_FRAME_DATA_DYNAMIC_HDR_PLUS as i32,
     ];
     // SAFETY: by the caller's promise.
-    let all = unsafe { side_data_of(frame) };
-    all.into_iter().filter(|(kind, _)| wanted.contains(kind)).map(|(kind, bytes)| CarriedData { kind, bytes }).collect()
+    let all = unsafe { side_data_of(frame) }.filter(|(kind, _)| wanted.contains(kind));
+    all.map(|(kind, bytes)| CarriedData { kind, bytes: bytes.to_vec() }).collect()
 }
 
 /// # Safety

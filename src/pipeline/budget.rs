@@ -1,7 +1,8 @@
 //! How much memory a job takes, and how long its channels may be within a limit.
 
 use crate::error::{Error, Kind, Result};
-use crate::frame::PictureLayout;
+use crate::frame::{ColorFamily, PictureLayout};
+use crate::fuse::{Technique, reconstructed_layout};
 
 use super::method::Method;
 use super::options::EnlargePlan;
@@ -58,22 +59,29 @@ impl MemoryPlan {
 
     fn with(plan: &EnlargePlan, capacities: Capacities) -> Self {
         let (small, large) = (frame_bytes(&plan.from), frame_bytes(&plan.to));
-        let luma = 4 * (plan.from.width * plan.from.height) as u64;
-        // Motion data of a frame: prefiltered luma, a spectrum and reduced copies, about five planes of luma.
         let held = 2 * plan.window as u64 + 1;
         let (per_frame, solver) = match plan.method {
-            Method::Ibp => (small + 5 * luma, 6 * large + held * small * 3),
+            Method::Fuse(technique) => {
+                let own = match technique {
+                    // Complex spectra: two of the large picture, two of each frame.
+                    Technique::Frequency => 4 * large + 5 * held * small,
+                    Technique::ShiftAdd => large,
+                    Technique::Ibp | Technique::Map | Technique::Pocs => 0,
+                };
+                (small + analysis_bytes(plan), solver_bytes(plan) + own)
+            }
             Method::None | Method::Interpolate(_) => (small, small),
         };
         let waiting = (capacities.decoded + 1) as u64 * small
             + capacities.registered as u64 * per_frame
             + (capacities.enlarged + 1) as u64 * large;
-        // Reference frames and look-ahead of both codecs: measured 20 to 40 frames of 8-bit 4:2:0 with libx264.
+        // Reference frames and look-ahead of both codecs, and what the program takes by itself. Measured with libx264 once
+        // its look-ahead is full (50 frames): as much as 130 pictures, three for each frame that it holds.
         Self {
             window: held * per_frame,
             solver,
             channels: waiting,
-            codecs: 40 * large / 4 + 8 * small / 4 + (32 << 20),
+            codecs: 130 * large / 4 + 16 * small / 4 + (48 << 20),
         }
     }
 
@@ -81,6 +89,31 @@ impl MemoryPlan {
     pub fn total(&self) -> u64 {
         self.window + self.solver + self.channels + self.codecs
     }
+}
+
+/// Bytes that comparing and registering a frame leave with it while it is in the window.
+fn analysis_bytes(plan: &EnlargePlan) -> u64 {
+    let pixels = (plan.from.width * plan.from.height) as u64;
+    // Blurred luma and its variance; where motion is measured the pyramid (16/3), fields both ways, spectra of 4 MB at most.
+    let motion = if plan.window > 0 { 6 * pixels + (2 * pixels).min(4 << 20) } else { 0 };
+    8 * pixels + motion
+}
+
+/// Bytes of a reconstruction: for each geometry of planes three large ones in `f32` and the jobs of all frames, and the
+/// comparison with each neighbour.
+fn solver_bytes(plan: &EnlargePlan) -> u64 {
+    let (from, frames) = (&plan.from, 2 * plan.window as u64 + 1);
+    let large = reconstructed_layout(from, &plan.to);
+    let samples = |layout: &PictureLayout, plane: usize| {
+        let (rows, columns) = layout.plane_size(plane);
+        rows as u64 * columns as u64
+    };
+    // R, G and B share a geometry, and so do Cb and Cr.
+    let geometries = if from.family == ColorFamily::YCbCr { 2 } else { 1 };
+    // 112 bytes for sixteen samples; a third more as motion splits jobs and lists grow in steps.
+    let of = |plane: usize| 12 * samples(&large, plane) * 17 / 16 + frames * samples(from, plane) * 112 / 16 * 4 / 3;
+    let between = if large == plan.to { 0 } else { frame_bytes(&large) };
+    (0..geometries).map(of).sum::<u64>() + (8 * frames + 4) * samples(from, 0) + between
 }
 
 /// Channel lengths within `limit` bytes.

@@ -1,15 +1,19 @@
 //! Whole files: what the program does, as functions of the library.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::budget::{MemoryPlan, capacities};
 use super::control::Control;
+use super::maps::MapFolder;
 use super::options::{EnlargeOptions, EnlargePlan};
 use super::registration::{FrameMotion, FrameRegistrar};
 use super::topology;
+use super::upscaler::{Alone, Enlarged};
 use super::window::FrameEnlarger;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::{Frame, PlanePool};
+use crate::fuse::Blur;
 use crate::kernels::CpuLevel;
 use crate::media::{Cut, Damage, InputSpec, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
 
@@ -46,6 +50,8 @@ pub struct Job {
     pub threads: usize,
     /// Most memory to hold, bytes.
     pub max_memory: Option<u64>,
+    /// Folder for pictures of motion, confidence and gate of every frame, made if it is missing; none by default.
+    pub debug_maps: Option<PathBuf>,
 }
 
 impl Job {
@@ -58,6 +64,7 @@ impl Job {
             excerpt: Excerpt::default(),
             threads: 0,
             max_memory: None,
+            debug_maps: None,
         }
     }
 }
@@ -83,10 +90,45 @@ pub struct Summary {
     pub scene_cuts: Vec<u64>,
     /// Mean share of the picture that comes from several frames.
     pub multi_frame_share: f64,
+    /// Frames that were made from themselves alone, by reason.
+    pub alone: AloneCounts,
+    /// Mean number of neighbours used for a frame.
+    pub neighbours: f64,
     /// Mean noise estimate, 8-bit scale.
     pub noise: f64,
+    /// Blurs of the camera that were undone, each once, in the order of the scenes; empty where none was.
+    pub blurs: Vec<Blur>,
     /// Wall-clock time.
     pub elapsed: Duration,
+}
+
+/// How many frames were made from themselves alone, and why; see [`Alone`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AloneCounts {
+    /// No other frame to use.
+    pub no_neighbours: u64,
+    /// Scenes of one frame.
+    pub cut: u64,
+    /// All neighbours are the same picture.
+    pub repeated: u64,
+    /// Low confidence in all neighbours.
+    pub unlike: u64,
+}
+
+impl AloneCounts {
+    fn add(&mut self, alone: Alone) {
+        *match alone {
+            Alone::NoNeighbours => &mut self.no_neighbours,
+            Alone::Cut => &mut self.cut,
+            Alone::Repeated => &mut self.repeated,
+            Alone::Unlike => &mut self.unlike,
+        } += 1;
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.no_neighbours + self.cut + self.repeated + self.unlike
+    }
 }
 
 /// Frames whose memory waits for the next ones: as many as are set free before one is asked for.
@@ -97,7 +139,22 @@ struct Tally {
     frames: u64,
     share: f64,
     noise: f64,
+    neighbours: usize,
+    alone: AloneCounts,
+    blurs: Vec<Blur>,
     scene_cuts: Vec<u64>,
+}
+
+impl Tally {
+    fn add(&mut self, enlarged: &Enlarged) {
+        self.frames += 1;
+        self.share += enlarged.multi_frame_share;
+        self.noise += enlarged.noise;
+        self.neighbours += enlarged.neighbours;
+        enlarged.alone.into_iter().for_each(|alone| self.alone.add(alone));
+        self.blurs.extend(enlarged.blur.filter(|blur| !self.blurs.contains(blur)));
+        self.scene_cuts.extend(enlarged.motion.scene_cut.then_some(enlarged.frame.index));
+    }
 }
 
 /// Enlarges a video file, with everything that is in it beside the picture.
@@ -116,14 +173,16 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let source = reader.info().clone();
     let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
     let capacities = capacities(&plan, job.max_memory)?;
+    let folder = map_folder(job, &plan)?;
     if let Some(seconds) = job.excerpt.start {
         reader.start_at(seconds)?;
     }
     control.expect(job.excerpt.frames.unwrap_or(source.frames_estimated));
     let (small, large) = (PlanePool::new(SPARE_FRAMES), PlanePool::new(SPARE_FRAMES));
     reader.use_pool(small.clone());
-    let registrar = FrameRegistrar::new(&plan.from, plan.window > 0, cpu)?;
-    let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, large.clone(), cpu)?;
+    let registrar = FrameRegistrar::for_plan(&plan, cpu)?;
+    let enlarger =
+        FrameEnlarger::new(&plan, registrar.registrar(), small, large.clone(), cpu)?.with_maps(folder.is_some());
     let mut output = job.output.clone();
     output.encoder.threads = job.threads;
     let mut writer = VideoWriter::create(
@@ -142,10 +201,10 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         registrar,
         enlarger,
         &mut |enlarged| {
-            tally.frames += 1;
-            tally.share += enlarged.multi_frame_share;
-            tally.noise += enlarged.noise;
-            tally.scene_cuts.extend(enlarged.motion.scene_cut.then_some(enlarged.frame.index));
+            tally.add(&enlarged);
+            if let Some((folder, maps)) = folder.as_ref().zip(enlarged.maps.as_ref()) {
+                folder.write(enlarged.frame.index, maps)?;
+            }
             writer.write(&enlarged.frame)?;
             large.give(enlarged.frame.planes);
             Ok(())
@@ -167,6 +226,9 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         converted_frames: reader.converted_frames(),
         multi_frame_share: mean(tally.share),
         noise: mean(tally.noise),
+        neighbours: mean(tally.neighbours as f64),
+        alone: tally.alone,
+        blurs: tally.blurs,
         scene_cuts: tally.scene_cuts,
         elapsed: start.elapsed(),
         source,
@@ -187,7 +249,7 @@ pub fn motion_file(
     let pool = pool(threads)?;
     let mut reader = VideoReader::open(input, threads, cpu)?;
     let info = reader.info().clone();
-    let mut registrar = FrameRegistrar::new(&info.layout, true, cpu)?;
+    let mut registrar = FrameRegistrar::for_shifts(&info.layout, cpu)?;
     while let Some(frame) = reader.next_frame().map_err(|e| e.at(Stage::Decode, None))? {
         if control.is_stopped() {
             return Err(control.interruption());
@@ -212,6 +274,16 @@ fn limited(reader: &mut VideoReader, most: Option<u64>) -> impl FnMut() -> Resul
         left -= 1;
         reader.next_frame()
     }
+}
+
+/// The folder for debugging pictures, if any are wanted.
+fn map_folder(job: &Job, plan: &EnlargePlan) -> Result<Option<MapFolder>> {
+    let Some(path) = &job.debug_maps else { return Ok(None) };
+    if plan.window == 0 {
+        let message = format!("debug maps show how frames are put together, method {} uses one alone", plan.method);
+        return Err(Error::new(Kind::Usage, message).hint("a method that takes several frames, and a window above 0"));
+    }
+    MapFolder::create(path, job.output.overwrite).map(Some)
 }
 
 fn refuse_empty(tally: &Tally, job: &Job) -> Result<()> {

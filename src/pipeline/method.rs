@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Kind};
+use crate::fuse::Technique;
+use crate::register::FieldDetail;
 use crate::resample::Filter;
 
 /// How a picture is enlarged.
@@ -13,19 +15,23 @@ pub enum Method {
     None,
     /// Interpolation of one frame.
     Interpolate(Filter),
-    /// Iterative back-projection of several frames (Irani and Peleg 1991).
-    Ibp,
+    /// Reconstruction from several frames.
+    Fuse(Technique),
 }
 
 impl Method {
     /// All methods, in the order of `--help`.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::None,
         Self::Interpolate(Filter::Nearest),
         Self::Interpolate(Filter::Bilinear),
         Self::Interpolate(Filter::Bicubic),
         Self::Interpolate(Filter::Lanczos),
-        Self::Ibp,
+        Self::Fuse(Technique::Frequency),
+        Self::Fuse(Technique::ShiftAdd),
+        Self::Fuse(Technique::Ibp),
+        Self::Fuse(Technique::Map),
+        Self::Fuse(Technique::Pocs),
     ];
 
     /// Name on the command line.
@@ -36,13 +42,19 @@ impl Method {
             Self::Interpolate(Filter::Bilinear) => "bilinear",
             Self::Interpolate(Filter::Bicubic) => "bicubic",
             Self::Interpolate(Filter::Lanczos) => "lanczos",
-            Self::Ibp => "ibp",
+            Self::Fuse(technique) => technique.name(),
         }
     }
 
     /// Whether several frames are used, so that their motion has to be measured.
     pub fn is_multi_frame(self) -> bool {
-        self == Self::Ibp
+        matches!(self, Self::Fuse(_))
+    }
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Self::Fuse(Technique::default())
     }
 }
 
@@ -80,8 +92,10 @@ pub enum Preset {
 pub struct PresetTable {
     /// Frames used on each side.
     pub window: usize,
-    /// Iterations of back-projection.
+    /// Steps of `ibp`, `map` and `pocs`.
     pub iterations: usize,
+    /// How finely motion is measured.
+    pub detail: FieldDetail,
 }
 
 impl Preset {
@@ -96,22 +110,29 @@ impl Preset {
 
     /// The one table of presets, for a scale (the larger of both axes).
     ///
-    /// | preset | frames on each side | steps up to x2 | steps above |
-    /// |---|---|---|---|
-    /// | fast | 1 | 3 | 4 |
-    /// | balanced | 2 | 4 | 5 |
-    /// | best | 2 | 5 | 6 |
+    /// | preset | motion | frames on each side (steps) up to x2 | up to x3 | above |
+    /// |---|---|---|---|---|
+    /// | fast | coarse | 1 (3) | 1 (4) | 2 (5) |
+    /// | balanced | normal | 2 (5) | 4 (7) | 7 (10) |
+    /// | best | fine | 3 (6) | 5 (9) | 10 (12) |
     ///
-    /// More frames bring samples between those at hand, and less noise; with one shift a frame a third one on each
-    /// side agrees in too small a part of the picture and cost 0.1 dB (city, x2). More steps sharpen until errors are
-    /// fitted instead of detail (docs/reconstruction.md).
+    /// More frames bring samples between those at hand, and less noise; more steps bring out what they show, until
+    /// errors are fitted instead (docs/reconstruction.md).
     pub fn table(self, scale: f64) -> PresetTable {
-        let (window, iterations) = match self {
-            Self::Fast => (1, 3),
-            Self::Balanced => (2, 4),
-            Self::Best => (2, 5),
+        let column = if scale <= 2.0 {
+            0
+        } else if scale <= 3.0 {
+            1
+        } else {
+            2
         };
-        PresetTable { window, iterations: iterations + usize::from(scale > 2.0) }
+        let (frames_and_steps, detail) = match self {
+            Self::Fast => ([(1, 3), (1, 4), (2, 5)], FieldDetail::Coarse),
+            Self::Balanced => ([(2, 5), (4, 7), (7, 10)], FieldDetail::Normal),
+            Self::Best => ([(3, 6), (5, 9), (10, 12)], FieldDetail::Fine),
+        };
+        let (window, iterations) = frames_and_steps[column];
+        PresetTable { window, iterations, detail }
     }
 }
 

@@ -10,6 +10,8 @@
 mod budget;
 mod control;
 mod files;
+mod forecast;
+mod maps;
 mod method;
 mod options;
 mod registration;
@@ -20,8 +22,10 @@ mod window;
 
 pub use budget::MemoryPlan;
 pub use control::{Control, StageCount};
-pub use files::{Excerpt, Job, Summary, motion_file, upscale_file};
+pub use files::{AloneCounts, Excerpt, Job, Summary, motion_file, upscale_file};
+pub use forecast::Forecast;
+pub use maps::Maps;
 pub use method::{Method, Preset, PresetTable};
-pub use options::{EnlargeOptions, EnlargePlan, Scale};
+pub use options::{EnlargeOptions, EnlargePlan, LightDomain, Scale};
 pub use registration::FrameMotion;
-pub use upscaler::{Enlarged, Upscaler, UpscalerBuilder};
+pub use upscaler::{Alone, Enlarged, Upscaler, UpscalerBuilder};

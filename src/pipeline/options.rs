@@ -2,8 +2,11 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::frame::{ColorFamily, PictureLayout};
+use crate::light::Light;
 
 use super::method::{Method, Preset};
+use crate::fuse::{Blur, Parts};
+use crate::register::FieldDetail;
 
 /// The size to reach.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,6 +15,29 @@ pub enum Scale {
     Factor(f64),
     /// Columns and rows.
     Size(usize, usize),
+}
+
+/// What sample values mean while frames are fused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LightDomain {
+    /// The file's code values: right for pictures that a program has made smaller, and for most cameras.
+    #[default]
+    Gamma,
+    /// Linear light by the tagged transfer, of luma (or R, G and B): right where the blur happened before the camera's
+    /// curve.
+    Linear,
+}
+
+impl std::str::FromStr for LightDomain {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "gamma" => Ok(Self::Gamma),
+            "linear" => Ok(Self::Linear),
+            _ => Err(Error::new(Kind::Usage, format!("light {text:?} is not one of gamma, linear"))),
+        }
+    }
 }
 
 /// As asked for.
@@ -25,13 +51,25 @@ pub struct EnlargeOptions {
     pub preset: Preset,
     /// Frames on each side, 0 to 30, instead of the preset's; 0 is single-frame.
     pub window: Option<usize>,
-    /// Standard deviation of the camera's blur in low-resolution pixels, 0.1 to 1, instead of the default.
-    pub psf_sigma: Option<f64>,
+    /// The camera's blur; `None` measures it on the opening frames of each scene.
+    pub blur: Option<Blur>,
+    /// What of the reconstruction takes part: all of it, but where its parts are measured.
+    pub parts: Parts,
+    /// What sample values mean while frames are fused.
+    pub light: LightDomain,
 }
 
 impl Default for EnlargeOptions {
     fn default() -> Self {
-        Self { scale: None, method: Method::Ibp, preset: Preset::Balanced, window: None, psf_sigma: None }
+        Self {
+            scale: None,
+            method: Method::default(),
+            preset: Preset::Balanced,
+            window: None,
+            blur: Some(Blur::Usual),
+            parts: Parts::default(),
+            light: LightDomain::Gamma,
+        }
     }
 }
 
@@ -46,10 +84,29 @@ pub struct EnlargePlan {
     pub method: Method,
     /// Frames on each side.
     pub window: usize,
-    /// Iterations of back-projection.
+    /// Steps of `ibp`, `map` and `pocs`.
     pub iterations: usize,
-    /// Blur of the camera, if given.
-    pub psf_sigma: Option<f64>,
+    /// How finely motion is measured.
+    pub detail: FieldDetail,
+    /// Blur of the camera, if given; else it is measured for each scene.
+    pub blur: Option<Blur>,
+    /// What of the reconstruction takes part.
+    pub parts: Parts,
+    /// What sample values mean while frames are fused.
+    pub light: LightDomain,
+}
+
+impl EnlargePlan {
+    /// The way to linear light and back, if frames are fused in it.
+    pub(super) fn linear_light(&self) -> Option<Light> {
+        let wanted = self.light == LightDomain::Linear && self.method.is_multi_frame();
+        wanted.then(|| Light::new(&self.from.color, self.from.family, self.from.depth))
+    }
+}
+
+/// Planes of a picture that light falls on: luma, or R, G and B.
+pub(super) fn lit_planes(layout: &PictureLayout) -> usize {
+    if layout.family == ColorFamily::Rgb { 3 } else { 1 }
 }
 
 /// Largest and smallest factor.
@@ -74,7 +131,9 @@ impl EnlargeOptions {
         if let Some(window) = self.window.filter(|w| *w > 30) {
             return usage(format!("a window of {window} frames on each side; 0 to 30 are allowed"));
         }
-        if let Some(sigma) = self.psf_sigma.filter(|s| !(0.1..=1.0).contains(s)) {
+        if let Some(Blur::Gaussian(sigma)) = self.blur
+            && !(0.1..=1.0).contains(&sigma)
+        {
             return usage(format!("a camera blur of {sigma} pixels; 0.1 to 1 are allowed"));
         }
         let scale = (width as f64 / from.width as f64).max(height as f64 / from.height as f64);
@@ -86,7 +145,10 @@ impl EnlargeOptions {
             method: self.method,
             window,
             iterations: table.iterations,
-            psf_sigma: self.psf_sigma,
+            detail: table.detail,
+            blur: self.blur,
+            parts: self.parts,
+            light: self.light,
         })
     }
 
@@ -169,7 +231,7 @@ mod tests {
             EnlargeOptions { scale: Some(Scale::Factor(f64::NAN)), ..Default::default() },
             EnlargeOptions { scale: Some(Scale::Size(50, 50)), ..Default::default() },
             EnlargeOptions { window: Some(31), ..Default::default() },
-            EnlargeOptions { psf_sigma: Some(3.0), ..Default::default() },
+            EnlargeOptions { blur: Some(Blur::Gaussian(3.0)), ..Default::default() },
             EnlargeOptions { method: Method::None, scale: Some(Scale::Factor(2.0)), ..Default::default() },
         ] {
             let error = options.resolve(&layout(100, 50)).expect_err("not allowed");

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use ndarray::Zip;
 
+use super::options::{EnlargePlan, lit_planes};
 use crate::error::Result;
 use crate::frame::{ColorFamily, Frame, PictureLayout, Plane};
+use crate::fuse::Appearance;
 use crate::kernels::CpuLevel;
-use crate::register::{Motion, Options, Prepared, Registrar};
+use crate::light::Light;
+use crate::register::{Estimate, Field, FieldDetail, Motion, Options, Prepared, Registrar};
 
 /// Motion of one frame against the one before, as `subpel motion` shows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,12 +33,29 @@ pub(super) struct Registered {
     pub(super) frame: Frame,
     /// What further registrations of this frame need; `None` where motion is not measured.
     pub(super) prepared: Option<Arc<Prepared>>,
+    /// What comparisons with this frame need; `None` where frames are not compared.
+    pub(super) appearance: Option<Appearance>,
+    /// To the frame before and back; `None` at the first frame of a scene and where motion is not measured.
+    pub(super) link: Option<Link>,
     /// From the frame before to this one; still at the first frame of a scene.
     pub(super) motion: Motion,
     pub(super) confidence: f64,
     /// Counts from 0, one up at each cut.
     pub(super) scene: u64,
     pub(super) scene_cut: bool,
+}
+
+/// How a frame and the one before it lie on each other.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Where each pixel of this frame lies in the one before.
+    pub(super) backward: Field,
+    /// Where each pixel of the frame before lies in this one.
+    pub(super) forward: Field,
+    /// This frame's luma is about `gain * luma before + offset`.
+    pub(super) gain: f64,
+    /// See `gain`; 8-bit scale.
+    pub(super) offset: f64,
 }
 
 impl Registered {
@@ -58,17 +78,38 @@ pub(super) struct FrameRegistrar {
     layout: PictureLayout,
     previous: Option<Arc<Prepared>>,
     scene: u64,
+    /// How finely fields are measured; `None` where frames are not fused and fields not needed.
+    detail: Option<FieldDetail>,
+    /// Whether frames are taken to move as a whole.
+    whole: bool,
+    /// The way to the light that frames are fused in.
+    light: Option<Light>,
+    cpu: CpuLevel,
 }
 
 impl FrameRegistrar {
-    /// For frames of `layout`, if `wanted`.
-    pub(super) fn new(layout: &PictureLayout, wanted: bool, cpu: CpuLevel) -> Result<Self> {
-        let registrar = if wanted {
+    /// Measures what `plan` needs of its input's frames.
+    pub(super) fn for_plan(plan: &EnlargePlan, cpu: CpuLevel) -> Result<Self> {
+        let detail = plan.method.is_multi_frame().then_some(plan.detail);
+        Ok(Self {
+            whole: !plan.parts.field,
+            light: plan.linear_light(),
+            ..Self::new(&plan.from, plan.window > 0, detail, cpu)?
+        })
+    }
+
+    /// Measures the shift of frames of `layout` alone.
+    pub(super) fn for_shifts(layout: &PictureLayout, cpu: CpuLevel) -> Result<Self> {
+        Self::new(layout, true, None, cpu)
+    }
+
+    fn new(layout: &PictureLayout, motion: bool, detail: Option<FieldDetail>, cpu: CpuLevel) -> Result<Self> {
+        let registrar = if motion {
             Some(Arc::new(Registrar::new(layout.height, layout.width, Options::default(), cpu)?))
         } else {
             None
         };
-        Ok(Self { registrar, layout: layout.clone(), previous: None, scene: 0 })
+        Ok(Self { registrar, layout: layout.clone(), previous: None, scene: 0, detail, whole: false, light: None, cpu })
     }
 
     /// The registrar itself, for refining between frames that do not follow each other.
@@ -76,12 +117,25 @@ impl FrameRegistrar {
         self.registrar.clone()
     }
 
+    /// Takes the samples to the light that frames are fused in.
+    fn to_linear(&self, frame: &mut Frame) {
+        let Some(light) = &self.light else { return };
+        let lit = frame.planes.iter_mut().take(lit_planes(&self.layout));
+        lit.filter_map(|plane| plane.as_slice_mut()).for_each(|samples| light.to_linear(samples));
+    }
+
     /// Measures `frame` against the one pushed before.
-    pub(super) fn push(&mut self, frame: Frame) -> Result<Registered> {
+    pub(super) fn push(&mut self, mut frame: Frame) -> Result<Registered> {
+        let appearance = |frame: &Frame| {
+            self.detail.map(|_| Appearance::new(&frame.planes, frame.coding.as_ref(), &self.layout, self.cpu))
+        };
         let Some(registrar) = &self.registrar else {
+            self.to_linear(&mut frame);
             return Ok(Registered {
+                appearance: appearance(&frame),
                 frame,
                 prepared: None,
+                link: None,
                 motion: Motion::still(),
                 confidence: 1.0,
                 scene: 0,
@@ -90,17 +144,66 @@ impl FrameRegistrar {
         };
         let luma = luma(&frame, &self.layout);
         let prepared = Arc::new(registrar.prepare(luma.as_ref().unwrap_or(&frame.planes[0]).view())?);
-        let estimate = self.previous.as_ref().map(|previous| registrar.estimate(previous, &prepared));
-        self.previous = Some(Arc::clone(&prepared));
+        self.to_linear(&mut frame);
+        let appearance = appearance(&frame);
+        let previous = self.previous.replace(Arc::clone(&prepared));
+        // A field goes on from where the shift of the whole frame ends: that need not be exact.
+        let seeds = self.detail.is_some() && !self.whole;
+        let estimate = previous.as_ref().map(|previous| match seeds {
+            true => registrar.seed(previous, &prepared),
+            false => registrar.estimate(previous, &prepared),
+        });
         let scene_cut = estimate.as_ref().is_some_and(|e| e.scene_cut);
         self.scene += u64::from(scene_cut);
+        let link = match (&previous, &estimate, self.detail) {
+            (Some(_), Some(estimate), Some(_)) if !scene_cut && self.whole => {
+                Some(whole_link((self.layout.height, self.layout.width), estimate))
+            }
+            (Some(previous), Some(estimate), Some(detail)) if !scene_cut => {
+                Some(link(registrar, previous, &prepared, estimate, detail))
+            }
+            _ => None,
+        };
         let (motion, confidence) = match estimate {
             Some(e) if !scene_cut => (e.motion, e.confidence),
             Some(e) => (Motion::still(), e.confidence),
             None => (Motion::still(), 1.0),
         };
-        Ok(Registered { frame, prepared: Some(prepared), motion, confidence, scene: self.scene, scene_cut })
+        Ok(Registered {
+            frame,
+            prepared: Some(prepared),
+            appearance,
+            link,
+            motion,
+            confidence,
+            scene: self.scene,
+            scene_cut,
+        })
     }
+}
+
+/// The link of frames that move as a whole.
+fn whole_link((height, width): (usize, usize), estimate: &Estimate) -> Link {
+    let shift = estimate.motion.global();
+    let (backward, forward) = (Field::uniform(height, width, -shift), Field::uniform(height, width, shift));
+    Link { backward, forward, gain: estimate.gain.max(0.1), offset: estimate.offset }
+}
+
+/// Measures the fields between two successive frames, both ways.
+fn link(registrar: &Registrar, before: &Prepared, after: &Prepared, estimate: &Estimate, detail: FieldDetail) -> Link {
+    let shift = estimate.motion.global();
+    let gain = if estimate.gain > 0.1 { estimate.gain } else { 1.0 };
+    let back = Estimate {
+        motion: Motion::translation(-shift.dx, -shift.dy),
+        gain: 1.0 / gain,
+        offset: -estimate.offset / gain,
+        ..*estimate
+    };
+    let (backward, forward) = rayon::join(
+        || registrar.field(before, after, estimate, detail),
+        || registrar.field(after, before, &back, detail),
+    );
+    Link { backward, forward, gain, offset: estimate.offset }
 }
 
 /// Luma of an RGB frame; `None` where the first plane is luma already.

@@ -171,6 +171,7 @@ mod tests {
             pts: 3 * index as i64,
             duration: 3,
             planes: vec![Plane::from_shape_fn((16, 24), value)],
+            coding: None,
             carried: vec![],
         }
     }
@@ -179,7 +180,7 @@ mod tests {
     fn job(fault: Fault, capacity: usize, method: Method) -> (Result<()>, Vec<u64>) {
         let control = Control::default();
         let plan = EnlargeOptions { method, ..Default::default() }.resolve(&layout()).expect("plan");
-        let registrar = FrameRegistrar::new(&plan.from, plan.window > 0, CpuLevel::detect()).expect("registrar");
+        let registrar = FrameRegistrar::for_plan(&plan, CpuLevel::detect()).expect("registrar");
         let pools = (PlanePool::new(1), PlanePool::new(1));
         let enlarger =
             FrameEnlarger::new(&plan, registrar.registrar(), pools.0, pools.1, CpuLevel::detect()).expect("enlarger");
@@ -234,7 +235,7 @@ mod tests {
             [(Stage::Decode, 0), (Stage::Decode, 7), (Stage::Register, 5), (Stage::Encode, 0), (Stage::Encode, 9)]
         {
             for capacity in [0, 2] {
-                let (result, out) = job(Fault::Error(stage, at), capacity, Method::Ibp);
+                let (result, out) = job(Fault::Error(stage, at), capacity, Method::default());
                 let error = result.expect_err("injected");
                 assert_eq!((error.stage(), error.frame()), (Some(stage), Some(at)), "{error:?}");
                 assert!(out.len() < 12, "the job stopped early, {} frames came out", out.len());
@@ -246,9 +247,9 @@ mod tests {
     fn a_panic_in_a_stage_is_that_stages_internal_error() {
         let quiet = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
-        let decode = job(Fault::Panic(Stage::Decode, 3), 1, Method::Ibp).0;
+        let decode = job(Fault::Panic(Stage::Decode, 3), 1, Method::default()).0;
         let fuse = job(Fault::Panic(Stage::Fuse, 4), 1, Method::ALL[4]).0;
-        let encode = job(Fault::Panic(Stage::Encode, 2), 1, Method::Ibp).0;
+        let encode = job(Fault::Panic(Stage::Encode, 2), 1, Method::default()).0;
         std::panic::set_hook(quiet);
         for (stage, result) in [(Stage::Decode, decode), (Stage::Fuse, fuse), (Stage::Encode, encode)] {
             let error = result.expect_err("injected");
@@ -258,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_job_that_is_asked_to_stop_says_so() {
-        let (result, out) = job(Fault::StopAt(3), 1, Method::Ibp);
+        let (result, out) = job(Fault::StopAt(3), 1, Method::default());
         assert_eq!(result.expect_err("stopped").kind(), Kind::Interrupted, "SIGINT");
         assert!(out.len() <= 5, "{} frames came out after the stop at frame 3", out.len());
     }

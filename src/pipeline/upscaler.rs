@@ -1,11 +1,13 @@
 //! Frames in, frames out: the library's face for programs that have pictures of their own.
 
+use super::maps::Maps;
 use super::method::{Method, Preset};
 use super::options::{EnlargeOptions, EnlargePlan, Scale};
 use super::registration::{FrameMotion, FrameRegistrar};
 use super::window::FrameEnlarger;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{Frame, PictureLayout, PlanePool};
+use crate::fuse::{Blur, Parts};
 use crate::kernels::CpuLevel;
 
 /// One enlarged frame and what is known of how it was made.
@@ -19,8 +21,27 @@ pub struct Enlarged {
     pub noise: f64,
     /// Neighbouring frames that were used.
     pub neighbours: usize,
+    /// Why it was made from this frame alone; `None` if others helped, or are not asked by the method.
+    pub alone: Option<Alone>,
+    /// Blur of the camera that was undone; `None` where none is.
+    pub blur: Option<Blur>,
+    /// What was measured to make it; only if asked for, see [`UpscalerBuilder::maps`].
+    pub maps: Option<Maps>,
     /// Motion against the frame before.
     pub motion: FrameMotion,
+}
+
+/// Why a frame of a method that takes several was made from itself alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// There is no other: a window of 0, or a video of one frame.
+    NoNeighbours,
+    /// A scene of one frame, between cuts.
+    Cut,
+    /// Its neighbours are the same picture, sample by sample.
+    Repeated,
+    /// Its neighbours do not show the same things: low confidence everywhere.
+    Unlike,
 }
 
 /// Enlarges a stream of frames, without files and without threads of its own beyond rayon's.
@@ -40,7 +61,8 @@ pub struct Enlarged {
 /// let mut enlarged = Vec::new();
 /// for index in 0..5 {
 ///     let picture = Array2::from_shape_fn((24, 32), |(y, x)| ((x + y + index as usize) % 16 * 12) as f32);
-///     let frame = Frame { index, pts: index as i64, duration: 1, planes: vec![picture], carried: Vec::new() };
+///     let (pts, planes) = (index as i64, vec![picture]);
+///     let frame = Frame { index, pts, duration: 1, planes, coding: None, carried: Vec::new() };
 ///     enlarged.extend(upscaler.push(frame)?);
 /// }
 /// enlarged.extend(upscaler.finish()?);
@@ -65,13 +87,19 @@ impl std::fmt::Debug for Upscaler {
 pub struct UpscalerBuilder {
     layout: PictureLayout,
     options: EnlargeOptions,
+    maps: bool,
     cpu: CpuLevel,
 }
 
 impl Upscaler {
     /// For frames of `layout`.
     pub fn builder(layout: &PictureLayout) -> UpscalerBuilder {
-        UpscalerBuilder { layout: layout.clone(), options: EnlargeOptions::default(), cpu: CpuLevel::detect() }
+        UpscalerBuilder {
+            layout: layout.clone(),
+            options: EnlargeOptions::default(),
+            maps: false,
+            cpu: CpuLevel::detect(),
+        }
     }
 
     /// What was resolved from the options.
@@ -114,6 +142,13 @@ impl UpscalerBuilder {
         self
     }
 
+    /// All options at once, in place of those given before.
+    #[must_use]
+    pub fn options(mut self, options: EnlargeOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// How to enlarge.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
@@ -135,10 +170,24 @@ impl UpscalerBuilder {
         self
     }
 
-    /// Standard deviation of the camera's blur, low-resolution pixels, 0.1 to 1.
+    /// The camera's blur; `None` measures it on the opening frames of each scene.
     #[must_use]
-    pub fn psf_sigma(mut self, sigma: f64) -> Self {
-        self.options.psf_sigma = Some(sigma);
+    pub fn blur(mut self, blur: Option<Blur>) -> Self {
+        self.options.blur = blur;
+        self
+    }
+
+    /// Leaves parts of the reconstruction out, for measurements.
+    #[must_use]
+    pub fn parts(mut self, parts: Parts) -> Self {
+        self.options.parts = parts;
+        self
+    }
+
+    /// Whether to hand out motion, confidence and gate of every frame: [`Enlarged::maps`]. 16 bytes an input pixel.
+    #[must_use]
+    pub fn maps(mut self, wanted: bool) -> Self {
+        self.maps = wanted;
         self
     }
 
@@ -155,9 +204,10 @@ impl UpscalerBuilder {
     /// [`Kind::Usage`] with the value and what is allowed.
     pub fn build(self) -> Result<Upscaler> {
         let plan = self.options.resolve(&self.layout)?;
-        let registrar = FrameRegistrar::new(&plan.from, plan.window > 0, self.cpu)?;
+        let registrar = FrameRegistrar::for_plan(&plan, self.cpu)?;
         let enlarger =
-            FrameEnlarger::new(&plan, registrar.registrar(), PlanePool::new(0), PlanePool::new(1), self.cpu)?;
+            FrameEnlarger::new(&plan, registrar.registrar(), PlanePool::new(0), PlanePool::new(1), self.cpu)?
+                .with_maps(self.maps);
         Ok(Upscaler { plan, registrar, enlarger })
     }
 }

@@ -3,42 +3,74 @@
 //! Output frame t depends on the input frames t - R to t + R of its scene and on nothing else: motion inside the
 //! window starts from the chained shifts of successive frames but is always refined against frame t itself.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::maps::Maps;
 use super::method::Method;
-use super::options::EnlargePlan;
+use super::options::{EnlargePlan, lit_planes};
 use super::registration::Registered;
-use super::upscaler::Enlarged;
+use super::upscaler::{Alone, Enlarged};
 use crate::error::Result;
-use crate::frame::{Frame, PictureLayout, PlanePool};
-use crate::fuse::{BackProjection, Neighbour, Options};
+use crate::frame::{Frame, PictureLayout, Plane, PlanePool};
+use crate::fuse::{
+    CALIBRATION_RADIUS, Neighbour, Options, Reconstruction, Reconstructor, Technique, measure_blur,
+    reconstructed_layout,
+};
 use crate::kernels::CpuLevel;
-use crate::register::{Estimate, Motion, Registrar};
-use crate::resample::PictureResampler;
+use crate::light::Light;
+use crate::register::{Field, FieldDetail, Registrar};
+use crate::resample::{Filter, PictureResampler};
 
-/// Neighbours whose motion is this uncertain are not offered to the reconstruction.
-const LEAST_CONFIDENCE: f64 = 0.05;
+/// Pictures with less than this share from several frames count as made from one alone.
+const LEAST_SHARE: f64 = 0.005;
 
 /// How single pictures are made.
 enum Engine {
     Pass,
     Interpolate(PictureResampler),
-    Fuse(Box<BackProjection>),
+    Fuse(Box<Fusion>),
+}
+
+/// Reconstruction, and interpolation of what it gives where the size wanted is no multiple of the input's.
+struct Fusion {
+    solver: Reconstructor,
+    from: PictureLayout,
+    cpu: CpuLevel,
+    /// The way back from the light that frames are fused in.
+    light: Option<Light>,
+    /// Whether the blur is measured for each scene, and the one that it was measured for last.
+    measures: bool,
+    scene: Option<u64>,
+    last: Option<(PictureResampler, Vec<Plane>)>,
+}
+
+/// A frame beside the one to enlarge: its place in the window and how it lies on it.
+struct Beside<'a> {
+    at: usize,
+    field: Cow<'a, Field>,
+    /// Its luma is about `gain * that of the frame to enlarge + offset`.
+    gain: f64,
+    offset: f64,
 }
 
 /// Frames in, enlarged frames out, in order.
 pub(super) struct FrameEnlarger {
     engine: Engine,
     registrar: Option<Arc<Registrar>>,
+    /// How finely fields are refined; `None` where frames are taken to move as a whole.
+    detail: Option<FieldDetail>,
     radius: usize,
     /// Frames that are still needed, in order.
     frames: VecDeque<Registered>,
     /// Position in `frames` of the next one to enlarge.
     next: usize,
     to: PictureLayout,
+    /// Whether maps of motion and trust are made of every frame.
+    maps: bool,
     /// Where planes of the input go when they are done with.
     small: PlanePool,
     /// Where planes for the output come from.
@@ -59,26 +91,25 @@ impl FrameEnlarger {
             Method::Interpolate(filter) => {
                 Engine::Interpolate(PictureResampler::new(&plan.from, &plan.to, filter, cpu))
             }
-            Method::Ibp => {
-                let defaults = Options::default();
-                let options = Options {
-                    psf_sigma: plan.psf_sigma.unwrap_or(defaults.psf_sigma),
-                    iterations: Some(plan.iterations),
-                    ..defaults
-                };
-                Engine::Fuse(Box::new(BackProjection::new(&plan.from, &plan.to, options, cpu)?))
-            }
+            Method::Fuse(technique) => Engine::Fuse(Box::new(Fusion::new(plan, technique, cpu)?)),
         };
         Ok(Self {
             engine,
             registrar,
+            detail: plan.parts.field.then_some(plan.detail),
             radius: plan.window,
             frames: VecDeque::new(),
             next: 0,
             to: plan.to.clone(),
+            maps: false,
             small,
             large,
         })
+    }
+
+    /// The same, making maps of every frame if `wanted`.
+    pub(super) fn with_maps(self, wanted: bool) -> Self {
+        Self { maps: wanted, ..self }
     }
 
     /// Takes the next frame.
@@ -102,68 +133,185 @@ impl FrameEnlarger {
         Ok(Some(enlarged))
     }
 
-    /// Whether all frames after the next one that can help it are here.
+    /// Whether all frames after the next one that can help it are here, or at the start of a scene those that its blur
+    /// is measured on.
     fn window_is_complete(&self) -> bool {
         let scene = self.frames[self.next].scene;
-        self.frames.len() - self.next > self.radius || self.frames.back().is_some_and(|last| last.scene != scene)
+        let ahead = if self.measured(scene) { self.radius } else { self.radius.max(2 * CALIBRATION_RADIUS) };
+        self.frames.len() - self.next > ahead || self.frames.back().is_some_and(|last| last.scene != scene)
+    }
+
+    /// Whether the blur of `scene` is known, or need not be.
+    fn measured(&self, scene: u64) -> bool {
+        match &self.engine {
+            Engine::Fuse(fusion) => !fusion.measures || fusion.scene == Some(scene),
+            Engine::Pass | Engine::Interpolate(_) => true,
+        }
+    }
+
+    /// Measures the blur of the scene that begins at `first`, on its opening frames.
+    fn measure(&mut self, first: usize) -> Result<()> {
+        let scene = self.frames[first].scene;
+        let opening = self.frames.iter().skip(first).take_while(|f| f.scene == scene);
+        let count = opening.take(2 * CALIBRATION_RADIUS + 1).count();
+        let at = first + count / 2;
+        let found = beside(&self.frames, self.registrar.as_deref(), self.detail, CALIBRATION_RADIUS, at);
+        let found: Vec<_> = found.into_iter().filter(|n| (first..first + count).contains(&n.at)).collect();
+        let Engine::Fuse(fusion) = &mut self.engine else { return Ok(()) };
+        let planes = &self.frames[at].frame.planes;
+        let blur = measure_blur(&fusion.from, planes, &offered(&self.frames, &found), fusion.cpu)?;
+        fusion.scene = Some(scene);
+        fusion.solver.set_blur(blur);
+        Ok(())
     }
 
     fn enlarge(&mut self, at: usize) -> Result<Enlarged> {
-        let neighbours = self.neighbours(at);
+        if !self.measured(self.frames[at].scene) {
+            self.measure(at)?;
+        }
+        let neighbours = beside(&self.frames, self.registrar.as_deref(), self.detail, self.radius, at);
         let current = &self.frames[at];
-        let (planes, share, noise) = match &mut self.engine {
-            Engine::Pass => (current.frame.planes.clone(), 0.0, 0.0),
-            Engine::Interpolate(resampler) => {
-                let mut planes = self.large.take(&self.to);
-                resampler.resample(&current.frame.planes, &mut planes);
-                (planes, 0.0, 0.0)
+        let mut planes = self.large.take(&self.to);
+        let (mut made, mut blur, mut trust) = (None, None, None);
+        match (&mut self.engine, &current.appearance) {
+            (Engine::Pass, _) | (Engine::Fuse(_), None) => planes.clone_from(&current.frame.planes),
+            (Engine::Interpolate(resampler), _) => resampler.resample(&current.frame.planes, &mut planes),
+            (Engine::Fuse(fusion), Some(appearance)) => {
+                let offered = offered(&self.frames, &neighbours);
+                let done = match &mut fusion.last {
+                    None => fusion.solver.reconstruct(&current.frame.planes, appearance, &offered, &mut planes),
+                    Some((resampler, large)) => {
+                        let done = fusion.solver.reconstruct(&current.frame.planes, appearance, &offered, large);
+                        resampler.resample(large, &mut planes);
+                        done
+                    }
+                };
+                if let Some(light) = &fusion.light {
+                    let lit = planes.iter_mut().take(lit_planes(&fusion.from));
+                    lit.filter_map(|plane| plane.as_slice_mut()).for_each(|samples| light.to_code(samples));
+                }
+                (made, blur) = (Some(done), Some(fusion.solver.blur()));
+                trust = self.maps.then(|| fusion.solver.maps());
             }
-            Engine::Fuse(solver) => {
-                let offered: Vec<Neighbour<'_>> = neighbours
-                    .iter()
-                    .map(|(i, e)| Neighbour {
-                        planes: &self.frames[*i].frame.planes,
-                        motion: &e.motion,
-                        gain: e.gain,
-                        offset: e.offset,
-                    })
-                    .collect();
-                let picture = solver.reconstruct(&current.frame.planes, &offered);
-                (picture.planes, picture.multi_frame_share, picture.noise)
-            }
-        };
+        }
         let old = &current.frame;
-        let frame =
-            Frame { index: old.index, pts: old.pts, duration: old.duration, planes, carried: old.carried.clone() };
+        let (index, pts, duration, carried) = (old.index, old.pts, old.duration, old.carried.clone());
+        let frame = Frame { index, pts, duration, planes, coding: None, carried };
         Ok(Enlarged {
             frame,
-            multi_frame_share: share,
-            noise,
-            neighbours: neighbours.len(),
+            multi_frame_share: made.as_ref().map_or(0.0, |m| m.multi_frame_share),
+            noise: made.as_ref().map_or(0.0, |m| m.noise),
+            neighbours: made.as_ref().map_or(0, |m| m.used),
+            alone: made.as_ref().and_then(|made| self.alone(at, neighbours.len(), made)),
+            blur,
+            maps: trust.map(|trust| self.maps_of(at, trust)),
             motion: current.frame_motion(),
         })
     }
 
-    /// Positions and motions, against frame `at`, of the frames around it that show the same scene.
-    fn neighbours(&self, at: usize) -> Vec<(usize, Estimate)> {
-        let Some(registrar) = self.registrar.as_ref().filter(|_| self.radius > 0) else { return Vec::new() };
-        let scene = self.frames[at].scene;
-        let first = at.saturating_sub(self.radius);
-        let last = (at + self.radius).min(self.frames.len() - 1);
-        let found: Vec<(usize, Estimate)> = (first..=last)
-            .into_par_iter()
-            .filter(|i| *i != at && self.frames[*i].scene == scene)
-            .filter_map(|i| Some((i, self.refined(registrar, at, i)?)))
-            .collect();
-        found.into_iter().filter(|(_, e)| !e.scene_cut && e.confidence >= LEAST_CONFIDENCE).collect()
+    /// Why frame `at`, which had `offered` neighbours, was made from itself alone; `None` if it was not.
+    fn alone(&self, at: usize, offered: usize, made: &Reconstruction) -> Option<Alone> {
+        if made.multi_frame_share >= LEAST_SHARE {
+            return None;
+        }
+        let cut = self.frames[at].scene_cut || self.frames.get(at + 1).is_some_and(|next| next.scene_cut);
+        Some(match offered {
+            0 if cut => Alone::Cut,
+            0 => Alone::NoNeighbours,
+            n if n == made.repeated => Alone::Repeated,
+            _ => Alone::Unlike,
+        })
     }
 
-    /// Motion from frame `at` to frame `other`.
-    fn refined(&self, registrar: &Registrar, at: usize, other: usize) -> Option<Estimate> {
-        let (low, high) = (at.min(other), at.max(other));
-        let chained = (low + 1..=high).fold(Motion::still(), |sum, i| sum.then(&self.frames[i].motion));
-        let shift = chained.global();
-        let initial = if other > at { chained } else { Motion::translation(-shift.dx, -shift.dy) };
-        Some(registrar.refine(self.frames[at].prepared.as_deref()?, self.frames[other].prepared.as_deref()?, &initial))
+    /// The maps of frame `at`, with its motion to the next frame of its scene.
+    fn maps_of(&self, at: usize, [confidence, gate]: [Plane; 2]) -> Maps {
+        let link = self.frames.get(at + 1).and_then(|next| next.link.as_ref());
+        let (rows, columns) = confidence.dim();
+        let mut motion = [Plane::zeros((rows, columns)), Plane::zeros((rows, columns))];
+        if let Some(link) = link {
+            let [down, right] = &mut motion;
+            for (y, (down, right)) in down.rows_mut().into_iter().zip(right.rows_mut()).enumerate() {
+                if let (Some(down), Some(right)) = (down.into_slice(), right.into_slice()) {
+                    link.forward.row(y as f32, 0.0, 1.0, down, right);
+                }
+            }
+        }
+        Maps { motion, confidence, gate }
     }
+}
+
+/// The frames of a window as the reconstruction takes them.
+fn offered<'a>(frames: &'a VecDeque<Registered>, beside: &'a [Beside<'_>]) -> Vec<Neighbour<'a>> {
+    let offer = |n: &'a Beside<'_>| {
+        let other = &frames[n.at];
+        let appearance = other.appearance.as_ref()?;
+        Some(Neighbour { planes: &other.frame.planes, appearance, field: &n.field, gain: n.gain, offset: n.offset })
+    };
+    beside.iter().filter_map(offer).collect()
+}
+
+impl Fusion {
+    fn new(plan: &EnlargePlan, technique: Technique, cpu: CpuLevel) -> Result<Self> {
+        let blur = plan.blur.unwrap_or_default();
+        let (iterations, parts) = (Some(plan.iterations), plan.parts);
+        let light = plan.linear_light();
+        let range = light.as_ref().map(Light::range);
+        let options = Options { technique, blur, iterations, parts, range, ..Options::default() };
+        let large = reconstructed_layout(&plan.from, &plan.to);
+        let last = (large != plan.to).then(|| {
+            let resampler = PictureResampler::new(&large, &plan.to, Filter::Bicubic, cpu);
+            let planes = (0..large.plane_count()).map(|i| Plane::zeros(large.plane_size(i))).collect();
+            (resampler, planes)
+        });
+        let solver = Reconstructor::new(&plan.from, &large, options, cpu)?;
+        let (from, measures) = (plan.from.clone(), plan.blur.is_none() && plan.window > 0);
+        Ok(Self { solver, from, cpu, measures, scene: None, light, last })
+    }
+}
+
+/// The frames around `at` that show the same scene, each with its field onto frame `at`.
+///
+/// Fields of successive frames are chained to frame `at` and then refined against it; what comes out depends on the
+/// frames from there to here alone.
+fn beside<'a>(
+    frames: &'a VecDeque<Registered>,
+    registrar: Option<&Registrar>,
+    detail: Option<FieldDetail>,
+    radius: usize,
+    at: usize,
+) -> Vec<Beside<'a>> {
+    let (mut found, mut after) = (Vec::new(), Vec::new());
+    // Towards the past: frame `at - k` goes forward to `at - k + 1`, and from there to `at`.
+    let mut chain: Option<(Cow<'_, Field>, f64, f64)> = None;
+    for k in 1..=radius.min(at) {
+        let Some(link) = &frames[at - k + 1].link else { break };
+        let (field, gain, offset) = match &chain {
+            None => (Cow::Borrowed(&link.forward), 1.0, 0.0),
+            Some((field, gain, offset)) => (Cow::Owned(link.forward.then(field)), *gain, *offset),
+        };
+        // y(k) = (y(k - 1) - o) / g and y(k - 1) = gain * y + offset.
+        let next = (field, gain / link.gain, (offset - link.offset) / link.gain);
+        found.push(Beside { at: at - k, field: next.0.clone(), gain: next.1, offset: next.2 });
+        chain = Some(next);
+    }
+    found.reverse();
+    chain = None;
+    for k in 1..=radius.min(frames.len() - 1 - at) {
+        let Some(link) = &frames[at + k].link else { break };
+        let (field, gain, offset) = match &chain {
+            None => (Cow::Borrowed(&link.backward), 1.0, 0.0),
+            Some((field, gain, offset)) => (Cow::Owned(link.backward.then(field)), *gain, *offset),
+        };
+        let next = (field, gain * link.gain, offset * link.gain + link.offset);
+        after.push(Beside { at: at + k, field: next.0.clone(), gain: next.1, offset: next.2 });
+        chain = Some(next);
+    }
+    found.extend(after);
+    found.par_iter_mut().filter(|n| n.at.abs_diff(at) > 1).for_each(|n| {
+        let pair = frames[at].prepared.as_deref().zip(frames[n.at].prepared.as_deref());
+        if let (Some(registrar), Some(detail), Some((reference, moving))) = (registrar, detail, pair) {
+            n.field = Cow::Owned(registrar.refine_field(reference, moving, &n.field, detail));
+        }
+    });
+    found
 }

@@ -8,6 +8,10 @@
 //! 3. `refine`: robust Gauss-Newton steps on shift, gain and offset, from a reduced copy up to full size, with blocks
 //!    that move otherwise left out (`trust`).
 //!
+//! [`Registrar::field`] makes a [`Field`] of it: dense motion, for scenes in which not all moves alike. `dense` goes
+//! through the sizes, `nodes` moves windows, `smooth` compares them with their neighbours; [`Registrar::refine_field`]
+//! is its last step alone.
+//!
 //! [`Registrar::refine`] is the third step alone. `scene` says how far to trust the result and whether there was a
 //! scene cut. Equations, sources and measurements are in docs/registration.md.
 //!
@@ -16,16 +20,24 @@
 
 mod agreement;
 mod correlate;
+mod dense;
+mod field;
 mod motion;
+mod nodes;
 mod prepare;
 mod refine;
 mod scene;
+mod smooth;
 mod spectrum;
 mod trust;
 
 #[cfg(test)]
+mod field_tests;
+#[cfg(test)]
 mod tests;
 
+pub use dense::FieldDetail;
+pub use field::Field;
 pub use motion::{Estimate, Motion, Shift};
 pub use prepare::Prepared;
 
@@ -193,6 +205,20 @@ impl Registrar {
     /// # Panics
     /// If a frame was prepared for another size.
     pub fn estimate(&self, reference: &Prepared, moving: &Prepared) -> Estimate {
+        self.searched(reference, moving, 0)
+    }
+
+    /// [`Self::estimate`] without the last step at full size: exact enough to start a [`Field`] from, at two thirds of
+    /// the cost.
+    ///
+    /// # Panics
+    /// If a frame was prepared for another size.
+    pub fn seed(&self, reference: &Prepared, moving: &Prepared) -> Estimate {
+        self.searched(reference, moving, self.search_level.min(1))
+    }
+
+    /// Finds the motion; shifts are refined on all levels of the pyramid down to `lowest`.
+    fn searched(&self, reference: &Prepared, moving: &Prepared, lowest: usize) -> Estimate {
         let Some(search) = self.search.as_ref().filter(|_| !self.equal(reference, moving)) else {
             return self.unsearched(reference, moving, &Motion::still());
         };
@@ -211,7 +237,7 @@ impl Registrar {
                 chosen = (found, state);
             }
         }
-        self.finish(reference, moving, chosen.1, &Motion::still())
+        self.finish(reference, moving, chosen.1, &Motion::still(), lowest)
     }
 
     /// Refines a motion known to within two or three pixels: the robust steps of [`Self::estimate`] without search.
@@ -228,7 +254,7 @@ impl Registrar {
         let start = State { dx: shift.dx, dy: shift.dy, ..brightness(reference, moving) }.at_level(self.search_level);
         let aligner = self.aligner(reference, moving, self.search_level, TRIAL_PIXELS);
         let state = aligner.refine(start, self.options.iterations, COARSE_TOLERANCE, LEASH).unwrap_or(start);
-        self.finish(reference, moving, state, initial)
+        self.finish(reference, moving, state, initial, 0)
     }
 
     /// Whether both frames have the same pixels.
@@ -252,9 +278,16 @@ impl Registrar {
         Aligner { cpu: self.cpu, reference, moving, row_step, trust: None }
     }
 
-    /// Refines `state` from the search level to full size and judges the result; `assumed` stands if it is worthless.
-    fn finish(&self, reference: &Prepared, moving: &Prepared, state: State, assumed: &Motion) -> Estimate {
-        let state = self.descend(reference, moving, state);
+    /// Refines `state` from the search level down and judges the result; `assumed` stands if it is worthless.
+    fn finish(
+        &self,
+        reference: &Prepared,
+        moving: &Prepared,
+        state: State,
+        assumed: &Motion,
+        lowest: usize,
+    ) -> Estimate {
+        let state = self.descend(reference, moving, state, lowest);
         let at = reference.likeness_level;
         let likeness = Likeness::of(reference, moving, self.cpu, &state, at);
         let scene_cut = likeness.is_cut(self.options.cut_threshold);
@@ -267,8 +300,9 @@ impl Registrar {
         Estimate { motion, confidence, gain: state.gain, offset, scene_cut }
     }
 
-    /// Refines `state`, given on the search level, there and on all larger levels, where the frames agree.
-    fn descend(&self, reference: &Prepared, moving: &Prepared, mut state: State) -> State {
+    /// Refines `state`, given on the search level, there and on all larger levels down to `lowest`, where the frames
+    /// agree. The result is for full size.
+    fn descend(&self, reference: &Prepared, moving: &Prepared, mut state: State, lowest: usize) -> State {
         let (top, iterations) = (self.search_level, self.options.iterations);
         let aligner = self.aligner(reference, moving, top, STEP_PIXELS);
         let trust = aligner.trust(&state);
@@ -278,9 +312,11 @@ impl Registrar {
         let trust = trusting.trust(&state);
         for level in (0..=top).rev() {
             let tolerance = if level == 0 { TOLERANCE } else { COARSE_TOLERANCE };
-            let aligner = self.aligner(reference, moving, level, STEP_PIXELS);
-            let aligner = Aligner { trust: trust.as_ref().map(|t| (t, top - level)), ..aligner };
-            state = aligner.refine(state, iterations, tolerance, LEASH).unwrap_or(state);
+            if level >= lowest {
+                let aligner = self.aligner(reference, moving, level, STEP_PIXELS);
+                let aligner = Aligner { trust: trust.as_ref().map(|t| (t, top - level)), ..aligner };
+                state = aligner.refine(state, iterations, tolerance, LEASH).unwrap_or(state);
+            }
             if level > 0 {
                 state = State { dx: 2.0 * state.dx, dy: 2.0 * state.dy, ..state };
             }

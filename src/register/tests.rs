@@ -7,10 +7,10 @@ use ndarray::Array2;
 use super::*;
 
 /// Deterministic numbers in 0..1.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> f64 {
+    pub(super) fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 40) as f64 / f64::from(1u32 << 24)
     }
@@ -22,14 +22,14 @@ impl Random {
 }
 
 /// A picture without borders: waves of amplitude 1 / frequency, seen through a Gaussian point spread function.
-struct Scene {
+pub(super) struct Scene {
     /// Frequency along x and y, phase, amplitude.
     waves: Vec<[f64; 4]>,
 }
 
 impl Scene {
     /// Waves up to `highest` cycles per pixel; those above 1/2 are aliased when the scene is sampled.
-    fn new(seed: u64, highest: f64) -> Self {
+    pub(super) fn new(seed: u64, highest: f64) -> Self {
         let mut random = Random(seed * 7919 + 1);
         let wave = |_| {
             let frequency = 0.01 * (highest / 0.01).powf(random.next());
@@ -41,7 +41,7 @@ impl Scene {
         Self { waves: (0..80).map(wave).collect() }
     }
 
-    fn value(&self, x: f64, y: f64) -> f64 {
+    pub(super) fn value(&self, x: f64, y: f64) -> f64 {
         self.waves.iter().fold(128.0, |sum, w| sum + w[3] * (TAU * (w[0] * x + w[1] * y) + w[2]).cos())
     }
 
@@ -61,12 +61,12 @@ impl Scene {
 }
 
 /// What a camera with noise of `sigma` makes of it: 8-bit numbers.
-fn digitized(frame: &Array2<f32>, sigma: f64, seed: u64) -> Array2<f32> {
+pub(super) fn digitized(frame: &Array2<f32>, sigma: f64, seed: u64) -> Array2<f32> {
     let mut random = Random(seed);
     frame.mapv(|v| (f64::from(v) + sigma * random.normal()).round().clamp(0.0, 255.0) as f32)
 }
 
-fn registrar(frame: &Array2<f32>) -> Registrar {
+pub(super) fn registrar(frame: &Array2<f32>) -> Registrar {
     Registrar::new(frame.nrows(), frame.ncols(), Options::default(), CpuLevel::detect()).expect("registrar")
 }
 

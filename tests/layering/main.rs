@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const BASE: &[&str] = &["frame", "color", "kernels", "error"];
+const BASE: &[&str] = &["frame", "color", "light", "kernels", "error"];
 const STAGES: &[&str] = &["media", "resample", "register", "fuse", "refine", "metrics"];
 const DRIVERS: &[&str] = &["pipeline", "segment", "report", "train"];
 
@@ -29,13 +29,14 @@ fn may_use(from: &str, to: &str) -> bool {
         _ if STAGES.contains(&from) => any(&[BASE]),
         "frame" => ["color", "error"].contains(&to),
         "color" => ["frame", "error"].contains(&to),
+        "light" => ["frame", "color", "error"].contains(&to),
         "kernels" => to == "error",
         _ => false,
     }
 }
 
 /// What `fuse` may take from `register`: how motion is told, not how it is found.
-const MOTION_TYPES: &[&str] = &["motion", "Motion", "Shift"];
+const MOTION_TYPES: &[&str] = &["motion", "Motion", "Shift", "Field"];
 
 /// Arrows allowed in `#[cfg(test)]` modules only, as (from, to).
 const IN_TESTS: &[(&str, &str)] = &[];
@@ -59,7 +60,7 @@ const OWNERS: &[(&str, Owner)] = &[
     ("serde_json", Only(&["cli", "report", "segment", "refine", "train"])),
     ("crossbeam", Only(&["pipeline"])),
     ("ffmpeg_next", Only(&["media"])),
-    ("rustfft", Only(&["register"])),
+    ("rustfft", Only(&["register", "fuse"])),
     ("std::arch", Only(&["kernels"])),
     ("core::arch", Only(&["kernels"])),
     // Kernels work on slices they are given; what runs them decides about threads.
@@ -322,7 +323,7 @@ mod checker {
     #[test]
     fn fuse_takes_only_motion_types_from_register() {
         clean("src/fuse/mod.rs", "use crate::register::{Motion, motion::Shift};");
-        broken("src/fuse/mod.rs", "use crate::register::Registrar;", "1", "only its motion, Motion, Shift");
+        broken("src/fuse/mod.rs", "use crate::register::Registrar;", "1", "only its motion, Motion, Shift, Field");
         broken("src/fuse/mod.rs", "use crate::register;", "1", "only its");
         broken("src/register/mod.rs", "use crate::fuse::Motion;", "1", "register may not use fuse");
     }

@@ -1,0 +1,177 @@
+//! Tests that the model's two directions are adjoint to each other, `<A x, u> = <x, A' u>`, for every kind of motion,
+//! scale, size and point-spread function, and that what a frame sees is where it should be.
+
+use super::observe::{Lattice, Moved, Observation, Run, Seen};
+use super::psf::Blur;
+use super::sweep::{Optics, Scratch, Window};
+use crate::frame::AxisMap;
+use crate::kernels::CpuLevel;
+use crate::kernels::splat::{LANES, back_project, predict};
+use crate::register::{Field, Shift};
+
+fn noise(seed: u32, n: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 8) as f32 / 65536.0 - 128.0
+    };
+    (0..n).map(next).collect()
+}
+
+/// A geometry with one neighbour.
+struct Case {
+    optics: Optics,
+    observation: Observation,
+    input: (usize, usize),
+    width: usize,
+}
+
+const PLAIN: Lattice = Lattice { spacing: (1.0, 1.0), site: (0.0, 0.0) };
+
+impl Case {
+    fn new(input: (usize, usize), scale: (usize, usize), blur: Blur, lattice: Lattice, field: &Field) -> Self {
+        let mut maps = (AxisMap::centered(input.0, input.0 * scale.0), AxisMap::centered(input.1, input.1 * scale.1));
+        // Chroma that sits left keeps its site.
+        maps.1.origin -= f64::from(lattice.spacing.1 - 1.0) * 0.25;
+        let optics = Optics::new(maps, blur, CpuLevel::SCALAR);
+        let mut observation = Observation::new(maps, lattice, &optics.grid, CpuLevel::SCALAR);
+        let weights: Vec<f32> = (0..input.0 * input.1).map(|n| (n * 7 % 11) as f32 / 10.0).collect();
+        observation.aim(&optics.grid, &[Moved { field, weights: &weights }]);
+        Self { optics, observation, input, width: maps.1.output }
+    }
+
+    /// What each job of the window reads of `x`, by chunk and job.
+    fn forward(&self, x: &[f32], rows: std::ops::Range<usize>) -> Vec<(usize, usize, [f32; LANES])> {
+        let mut packed = vec![0.0; self.optics.grid.len()];
+        for (row, x) in packed.chunks_mut(self.optics.grid.stride()).zip(x.chunks(self.width)) {
+            self.optics.grid.pack(x, row);
+        }
+        let mut seen = Vec::new();
+        let work = |run: &Run, window: Window<'_>| {
+            let mut out = vec![[0.0; LANES]; run.jobs.len()];
+            predict(CpuLevel::SCALAR, &window.rows, self.observation.jobs(run), window.picture, &mut out);
+            seen.extend(out.into_iter().enumerate().map(|(n, lane)| (run.chunk, run.jobs.start + n, lane)));
+        };
+        self.optics.sweep(&self.observation, rows, Some(&packed), &mut Scratch::default(), work, |_, _| {});
+        seen
+    }
+
+    /// `A' w u` for rows `rows`, the samples of all frames being `u`.
+    fn adjoint(&mut self, u: &[Vec<f32>], rows: std::ops::Range<usize>) -> Vec<f32> {
+        let seen: Vec<Seen<'_>> =
+            u.iter().map(|samples| Seen { samples, gain: 1.0, offset: 0.0, glow: None }).collect();
+        self.observation.load(&seen);
+        let mut out = vec![0.0; rows.len() * self.width];
+        let work = |run: &Run, window: Window<'_>| {
+            let samples = self.observation.samples(run);
+            // Of a picture of zeros the residuals are the samples.
+            let (jobs, zeros) = (self.observation.jobs(run), vec![0.0; window.sums.len()]);
+            back_project(CpuLevel::SCALAR, &window.rows, jobs, samples, &zeros, window.sums, (0.0, f32::MAX));
+        };
+        let finish = |y: usize, row: &[f32]| {
+            let out = &mut out[(y - rows.start) * self.width..][..self.width];
+            self.optics.grid.unpack(row, out, f32::MIN, f32::MAX);
+        };
+        self.optics.sweep(&self.observation, rows.clone(), None, &mut Scratch::default(), work, finish);
+        out
+    }
+
+    /// Both sides of the identity for random pictures, and the size of their terms.
+    fn identity(&mut self) -> (f64, f64, f64) {
+        let (h, w) = self.input;
+        let rows = self.optics.grid.height;
+        let x = noise(1, rows * self.width);
+        let u = [noise(2, h * w), noise(3, h * w)];
+        let back = self.adjoint(&u, 0..rows);
+        let right: f64 = x.iter().zip(&back).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        let (mut left, mut size) = (0.0, 0.0);
+        for (chunk, job, read) in self.forward(&x, 0..rows) {
+            let run = Run { frame: 0, chunk, jobs: job..job + 1 };
+            let (weights, samples) = (self.observation.jobs(&run).jobs[0].weight, self.observation.samples(&run)[0]);
+            for i in 0..LANES {
+                let weight = f64::from(weights[i]) / 255.0;
+                let term = weight * f64::from(read[i]) * f64::from(samples[i]);
+                left += term;
+                size += term.abs();
+            }
+        }
+        (left, right, size)
+    }
+}
+
+/// Fields of every kind: shifts within and beyond the picture, and one that differs from pixel to pixel.
+fn fields(height: usize, width: usize) -> Vec<Field> {
+    let shifts = [(0.0, 0.0), (0.3, -0.71), (-2.4, 1.9), (6.5, -5.25), (0.5, 0.5)];
+    let mut all: Vec<Field> = shifts.iter().map(|&(dy, dx)| Field::uniform(height, width, Shift { dx, dy })).collect();
+    all.push(Field::from_fn(height, width, 4, |y, x| [0.05 * x - 0.6, 1.3 - 0.08 * y + 0.3 * (x * 0.9).sin()]));
+    all
+}
+
+#[test]
+fn the_adjoint_identity_holds_for_every_scale_size_motion_and_blur() {
+    let sizes = [(12, 17), (9, 7), (9, 40), (1, 1), (1, 9), (3, 2), (5, 33), (40, 20)];
+    for input in sizes {
+        for scale in [(1, 1), (2, 2), (3, 3), (4, 4), (1, 3), (4, 2)] {
+            for (blur, lattice) in [
+                (Blur::Gaussian(0.1), PLAIN),
+                (Blur::Gaussian(0.36), PLAIN),
+                (Blur::Cubic, PLAIN),
+                (Blur::Gaussian(0.5), Lattice { spacing: (2.0, 2.0), site: (0.5, 0.0) }),
+            ] {
+                for field in fields(input.0, input.1) {
+                    let mut case = Case::new(input, scale, blur, lattice, &field);
+                    let (left, right, size) = case.identity();
+                    assert!(
+                        (left - right).abs() <= 1e-5 * size + 1e-3,
+                        "{input:?} by {scale:?}, {blur:?}, {lattice:?}, {field:?}: {left} and {right}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bands_of_a_picture_give_the_rows_of_the_whole() {
+    for field in fields(60, 24) {
+        let mut case = Case::new((60, 24), (2, 2), Blur::default(), PLAIN, &field);
+        let u = [noise(2, 60 * 24), noise(3, 60 * 24)];
+        let whole = case.adjoint(&u, 0..120);
+        for rows in [0..120, 0..1, 7..31, 31..90, 90..120, 119..120] {
+            let part = case.adjoint(&u, rows.clone());
+            let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&whole[rows.start * 48..rows.end * 48]), bits(&part), "rows {rows:?}");
+        }
+    }
+}
+
+#[test]
+fn a_frame_sees_the_blurred_scene_where_its_field_says() {
+    // A wave of low frequency, whose blurred version is known.
+    let (input, scale, sigma) = ((40, 48), 2, 0.35);
+    let (fx, fy) = (0.9f64, 0.4f64);
+    let wave = |y: f64, x: f64| (fx * x + fy * y).sin() * 100.0;
+    let field = Field::from_fn(40, 48, 4, |y, x| [0.02 * x - 0.4, 0.7 - 0.03 * y]);
+    let case = Case::new(input, (scale, scale), Blur::Gaussian(sigma), PLAIN, &field);
+    let place = |i: usize| (i as f64 - 0.5) / 2.0;
+    let x: Vec<f32> = (0..80 * 96).map(|n| wave(place(n / 96), place(n % 96)) as f32).collect();
+    let damp = (-0.5 * sigma * sigma * (fx * fx + fy * fy)).exp();
+    let mut compared = 0;
+    for (chunk, job, read) in case.forward(&x, 0..80) {
+        let run = Run { frame: 0, chunk, jobs: job..job + 1 };
+        let (weights, at) = (case.observation.jobs(&run).jobs[0].weight, case.observation.place(&run, job));
+        for i in (0..LANES).filter(|&i| weights[i] > 0) {
+            let (q, p) = (at / 48, at % 48 + i);
+            let v = if case.observation.is_reference(&run) { [0.0; 2] } else { field.at(q as f32, p as f32) };
+            let (y, x) = (q as f64 + f64::from(v[0]), p as f64 + f64::from(v[1]));
+            if (3.0..36.0).contains(&y) && (3.0..44.0).contains(&x) {
+                let wanted = damp * wave(y, x);
+                assert!((f64::from(read[i]) - wanted).abs() < 2.0, "({q}, {p}): {} not {wanted}", read[i]);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 1500, "{compared} samples compared");
+}

@@ -1,0 +1,158 @@
+//! One pass of an iteration over a band of rows: filter, read, compare, write back and filter again, without leaving
+//! the cache.
+//!
+//! Rows of the filtered picture (`H x`) and of the sums (`S' u`) live only as long as they are needed, in rings of a few
+//! dozen rows. The pass moves down bin by bin: it filters the rows that the jobs of a bin read, runs the jobs, and hands
+//! on every row whose sum is complete. Bands overlap by the reach of a job and a filter; every row of a sum has the same
+//! terms in the same order in all of them, so results do not depend on how a picture is split.
+
+use std::ops::Range;
+
+use super::grid::{Grid, mirrored};
+use super::observe::{BIN, Observation, Run};
+use super::psf::{Blur, Psf};
+use crate::frame::AxisMap;
+use crate::kernels::CpuLevel;
+use crate::kernels::observation::weighted_sum;
+use crate::kernels::splat::Rows;
+
+/// Rows that a job reaches from its first tap.
+const REACH: usize = 3;
+
+/// What all passes over one geometry share.
+#[derive(Debug)]
+pub(super) struct Optics {
+    pub(super) cpu: CpuLevel,
+    pub(super) grid: Grid,
+    /// Point-spread filters, (vertical, horizontal).
+    psf: [Psf; 2],
+    /// Rows of a ring, a power of two.
+    ring: usize,
+}
+
+/// Buffers of one task.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scratch {
+    picture: Vec<f32>,
+    sums: Vec<f32>,
+    row: Vec<f32>,
+    result: Vec<f32>,
+}
+
+/// The window of rows that a pass hands to its jobs.
+pub(super) struct Window<'a> {
+    pub(super) rows: Rows<'a>,
+    /// `H x`, where there is a picture.
+    pub(super) picture: &'a [f32],
+    /// Sums to write to.
+    pub(super) sums: &'a mut [f32],
+}
+
+impl Optics {
+    /// For planes whose axes map as `maps` (vertical, horizontal).
+    pub(super) fn new(maps: (AxisMap, AxisMap), blur: Blur, cpu: CpuLevel) -> Self {
+        let psf = [Psf::new(blur, maps.0.scale), Psf::new(blur, maps.1.scale)];
+        let reach = psf[1].radius().max(4);
+        let grid = Grid::new(maps.1.input, maps.0.output, maps.1.scale as usize, reach);
+        let alive = 2 * BIN + 2 * psf[0].radius() + 2 * REACH + 2;
+        Self { cpu, grid, psf, ring: alive.next_power_of_two() }
+    }
+
+    /// Point-spread filters, (vertical, horizontal).
+    pub(super) fn psf(&self) -> [&Psf; 2] {
+        [&self.psf[0], &self.psf[1]]
+    }
+
+    /// The same geometry with other filters that are no longer.
+    pub(super) fn with_filters(&self, psf: [Psf; 2]) -> Self {
+        Self { cpu: self.cpu, grid: self.grid.clone(), psf, ring: self.ring }
+    }
+
+    /// Row `y` of the filtered `picture`, margins of any content; `row` is scratch of one row.
+    pub(super) fn blurred(&self, picture: &[f32], y: usize, row: &mut [f32], out: &mut [f32]) {
+        self.filter(picture, usize::MAX, y, false, row, out);
+    }
+
+    /// `H x`: row `y` of `picture` (rows in natural order, margins of any content) filtered, margins filled.
+    fn filter(&self, picture: &[f32], mask: usize, y: usize, fold: bool, row: &mut [f32], out: &mut [f32]) {
+        let (grid, stride, [vertical, horizontal]) = (&self.grid, self.grid.stride(), &self.psf);
+        let (radius, mut lines) = (vertical.radius() as isize, [0; 32]);
+        let lines = &mut lines[..vertical.taps().len()];
+        for (line, k) in lines.iter_mut().zip(-radius..) {
+            *line = (mirrored(y as isize + k, grid.height) & mask) * stride;
+        }
+        weighted_sum(self.cpu, row, picture, lines, vertical.taps(), false);
+        if fold {
+            grid.fold_margins(row);
+        }
+        let radius = horizontal.radius();
+        grid.fill_margins(row, radius);
+        let length = grid.width / grid.phases;
+        let mut slots = [0; 32];
+        let slots = &mut slots[..horizontal.taps().len()];
+        for phase in 0..grid.phases {
+            for (slot, k) in slots.iter_mut().zip(-(radius as isize)..) {
+                *slot = grid.slot(phase as isize + k);
+            }
+            let out = &mut out[grid.slot(phase as isize)..][..length];
+            weighted_sum(self.cpu, out, row, slots, horizontal.taps(), false);
+        }
+    }
+
+    /// Runs `work` on every run of jobs that writes to rows `range`, and `finish` on every row of `H' S' u` there.
+    ///
+    /// With a `picture` the jobs can read `H picture`. `finish` gets the row's number and the row.
+    pub(super) fn sweep(
+        &self,
+        observation: &Observation,
+        range: Range<usize>,
+        picture: Option<&[f32]>,
+        scratch: &mut Scratch,
+        mut work: impl FnMut(&Run, Window<'_>),
+        mut finish: impl FnMut(usize, &[f32]),
+    ) {
+        let (grid, stride, mask) = (&self.grid, self.grid.stride(), self.ring - 1);
+        scratch.resize(self.ring, stride, picture.is_some());
+        let radius = self.psf[0].radius();
+        let rows = Rows { stride, height: grid.height, mask, taps: &grid.taps };
+        let first = range.start.saturating_sub(radius + REACH) / BIN;
+        // What lies below the picture is mirrored into its last rows.
+        let needed = range.end + radius;
+        let last = if needed + REACH >= grid.height { observation.bins() } else { needed.div_ceil(BIN) };
+        let (mut ready, mut done) = (first * BIN, range.start);
+        for bin in first..last {
+            let ahead = ((bin + 1) * BIN + REACH).min(grid.height);
+            for y in ready..ahead {
+                let at = (y & mask) * stride;
+                scratch.sums[at..at + stride].fill(0.0);
+                if let Some(picture) = picture {
+                    let out = &mut scratch.picture[at..at + stride];
+                    self.filter(picture, usize::MAX, y, false, &mut scratch.row, out);
+                    grid.fill_margins(out, 4);
+                }
+            }
+            ready = ready.max(ahead);
+            for run in observation.bin(bin) {
+                work(run, Window { rows, picture: &scratch.picture, sums: &mut scratch.sums });
+            }
+            let end = bin + 1 == observation.bins();
+            let complete = if end { usize::MAX } else { ((bin + 1) * BIN).min(grid.height.saturating_sub(REACH)) };
+            while done < range.end && done + radius < complete {
+                self.filter(&scratch.sums, mask, done, true, &mut scratch.row, &mut scratch.result);
+                finish(done, &scratch.result);
+                done += 1;
+            }
+        }
+    }
+}
+
+impl Scratch {
+    fn resize(&mut self, ring: usize, stride: usize, picture: bool) {
+        self.sums.resize(ring * stride, 0.0);
+        if picture {
+            self.picture.resize(ring * stride, 0.0);
+        }
+        self.row.resize(stride, 0.0);
+        self.result.resize(stride, 0.0);
+    }
+}

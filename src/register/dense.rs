@@ -1,0 +1,345 @@
+//! Dense motion: a [`Field`] between two frames, from a reduced copy up to full size.
+//!
+//! At each size `nodes` moves every node's window, and `smooth` compares it with its neighbours. Windows are large,
+//! 16 x 16 pixels at full size: small ones fit aliasing, which looks like detail that moves otherwise. Smaller ones are
+//! used only where the residual of the large ones asks for it. Method and measurements are in docs/registration.md.
+
+use super::field::Field;
+use super::nodes::{Acceptance, Found, Pass, Window};
+use super::prepare::{Level, Prepared, sample_step};
+use super::smooth::{Affine, median, smooth};
+use super::{Estimate, Registrar, Shift};
+
+/// Pixels between nodes at all sizes, but for ...
+const SPACING: usize = 8;
+/// ... frames of at most so many pixels at full size, where a person is a few windows wide: 180 x 120 and 176 x 144 gain
+/// by it, 352 x 288 of a rigid scene loses 0.07 dB, ...
+const SMALL: usize = 40_000;
+/// ... where they are this far apart.
+const SMALL_SPACING: usize = 4;
+/// Pixels between nodes of the fine stage.
+const FINE_SPACING: usize = 4;
+/// The shorter side of the smallest copy that is searched has at least so many pixels.
+const SMALLEST_TOP: usize = 24;
+
+/// How fine a field has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FieldDetail {
+    /// Nodes every 8 pixels, windows of 16 x 16; cheapest.
+    Coarse,
+    /// Windows of 8 x 8 and nodes every 4 pixels where the residual asks for them.
+    #[default]
+    Normal,
+    /// Smaller windows still where they fit clearly better: bodies that bend.
+    Fine,
+}
+
+/// Steps of a node at full size, and on smaller copies.
+const ITERATIONS: [usize; 2] = [3, 5];
+/// Steps of a node in [`Registrar::refine_field`].
+const REFINEMENTS: usize = 2;
+/// Damping of steps, squared grey levels per squared pixel: keeps windows without texture where they are.
+const DAMPING: f32 = 2.0;
+/// Damping of the fine stage.
+const FINE_DAMPING: f32 = 8.0;
+/// Residual above which the fine stage looks at a node, grey levels, and as a multiple of that of the middle node, for
+/// noise and aliasing.
+const GATE: Gate = Gate { least: 2.5, share: 1.5 };
+/// The same for [`FieldDetail::Fine`]: looks at far more nodes for a few hundredths of a decibel.
+const FINE_GATE: Gate = Gate { least: 1.5, share: 1.2 };
+/// What a small window's residual must be, as a share of that before, to be taken: what fits as well stays as it was.
+const FINE_SHARE: f32 = 0.97;
+/// Most steps of a node of the fine stage.
+const FINE_ITERATIONS: usize = 3;
+/// Residual from which the smallest windows are tried, ...
+const BENT_GATE: Gate = Gate { least: 2.0, share: 1.2 };
+/// ... what theirs must be as a share of that before, ...
+const BENT_SHARE: f32 = 0.9;
+/// ... and how strongly they are smoothed.
+const BENT_STRENGTH: f32 = 20.0;
+/// How strongly vectors are drawn towards their neighbours, squared grey levels per squared pixel.
+const STRENGTH: f32 = 10.0;
+/// Rounds of that.
+const SWEEPS: usize = 4;
+
+/// Confidence from which the brightness of an estimate is believed.
+const TRUSTED: f64 = 0.6;
+/// Pixels that brightness is fitted to.
+const SAMPLES: usize = 2048;
+/// Gains that are a change of light.
+const GAINS: std::ops::Range<f64> = 0.5..2.0;
+
+/// From which residual on a node is looked at again.
+#[derive(Debug, Clone, Copy)]
+struct Gate {
+    /// Grey levels.
+    least: f32,
+    /// Of that of the middle node.
+    share: f32,
+}
+
+/// Brightness between the frames: moving = gain * reference + offset.
+#[derive(Debug, Clone, Copy)]
+struct Light {
+    gain: f32,
+    offset: f32,
+}
+
+/// Two frames and what is the same at all their sizes.
+struct Pair<'a> {
+    registrar: &'a Registrar,
+    reference: &'a Prepared,
+    moving: &'a Prepared,
+    light: Light,
+}
+
+impl Registrar {
+    /// The dense motion of a pair, from the global motion of `estimate` (of the same two frames) by the pyramid.
+    ///
+    /// Frames with equal pixels, and frames with a side below 16, get the same vector everywhere. All vectors are
+    /// finite; where the picture tells nothing they follow their surroundings, and what only one frame shows has
+    /// the vector that fits least badly.
+    ///
+    /// # Panics
+    /// If a frame was prepared for another size.
+    pub fn field(&self, reference: &Prepared, moving: &Prepared, estimate: &Estimate, detail: FieldDetail) -> Field {
+        let global = -estimate.motion.global();
+        let size = (self.height, self.width);
+        if self.equal(reference, moving) {
+            return Field::uniform(size.0, size.1, Shift::default());
+        }
+        if self.search.is_none() {
+            return Field::uniform(size.0, size.1, global);
+        }
+        let mut pair = Pair { registrar: self, reference, moving, light: Light::guessed(reference, moving, estimate) };
+        let (field, found) = pair.searched([global.dy as f32, global.dx as f32]);
+        pair.detailed(field, &found, detail, None)
+    }
+
+    /// The dense motion of a pair where `initial` is nearly right: a chain of the fields of adjacent frames.
+    ///
+    /// # Panics
+    /// If a frame or the field is for another size.
+    pub fn refine_field(&self, reference: &Prepared, moving: &Prepared, initial: &Field, detail: FieldDetail) -> Field {
+        assert_eq!(initial.size(), (self.height, self.width), "the field is for another size");
+        if self.equal(reference, moving) {
+            return Field::uniform(self.height, self.width, Shift::default());
+        }
+        if self.search.is_none() {
+            return initial.clone();
+        }
+        let light = Light::fitted(&reference.levels[0], &moving.levels[0], initial);
+        let pair = Pair { registrar: self, reference, moving, light };
+        let mut field = initial.with_spacing(full_spacing(initial.size()));
+        let window = Window::gaussian(16, 4.0);
+        let found = pair.pass(0, &window, REFINEMENTS).run(&mut field, &|_, _, _| (), &[]);
+        let model = Affine::fitted(&field, &found).unwrap_or(Affine::constant([0.0; 2]));
+        settle(&mut field, &found, &model);
+        pair.detailed(field, &found, detail, Some(initial))
+    }
+}
+
+impl Pair<'_> {
+    fn pass<'a>(&'a self, level: usize, window: &'a Window, iterations: usize) -> Pass<'a> {
+        Pass {
+            cpu: self.registrar.cpu,
+            reference: &self.reference.levels[level],
+            moving: &self.moving.levels[level],
+            gain: self.light.gain,
+            offset: self.light.offset,
+            window,
+            iterations,
+            damping: DAMPING,
+            acceptance: Acceptance::Steps,
+        }
+    }
+
+    /// From the smallest copy to full size, starting with the vector `global` everywhere.
+    fn searched(&mut self, global: [f32; 2]) -> (Field, Vec<Found>) {
+        let levels = &self.moving.levels;
+        let size = |level: usize| (levels[level].rows, levels[level].columns);
+        let top = (0..levels.len()).rev().find(|&l| size(l).0.min(size(l).1) >= SMALLEST_TOP).unwrap_or(0);
+        let at_level = |level: usize| global.map(|v| v / (1u32 << level) as f32);
+        let mut field = Field::constant(size(top), SPACING, at_level(top));
+        let (mut model, mut found) = (Affine::constant(at_level(top)), Vec::new());
+        for level in (0..=top).rev() {
+            if level < top {
+                (field, model) = (field.doubled(size(level)), model.doubled());
+                if level == 0 {
+                    field = field.with_spacing(full_spacing(size(0)));
+                }
+            }
+            let window = if level == 0 { Window::gaussian(16, 4.0) } else { Window::gaussian(8, 4.0) };
+            let still = at_level(level);
+            let candidates = |y: f32, x: f32, offers: &mut Vec<[f32; 2]>| {
+                offers.extend([model.at(y, x), still, [0.0; 2]]);
+                if level == top {
+                    offers.extend(around(still));
+                }
+            };
+            found = self.pass(level, &window, ITERATIONS[level.min(1)]).run(&mut field, &candidates, &[]);
+            model = Affine::fitted(&field, &found).unwrap_or(model);
+            settle(&mut field, &found, &model);
+            if level > 0 {
+                self.light = Light::fitted(&self.reference.levels[level], &self.moving.levels[level], &field);
+            }
+        }
+        (field, found)
+    }
+
+    /// What `detail` asks for beyond the large windows; small ones also try the vectors of `before`.
+    fn detailed(&self, field: Field, found: &[Found], detail: FieldDetail, before: Option<&Field>) -> Field {
+        if detail == FieldDetail::Coarse {
+            return field;
+        }
+        let gate = if detail == FieldDetail::Fine { FINE_GATE } else { GATE };
+        let wanted = nodes_above(&field, found, gate);
+        if !wanted.contains(&true) {
+            return field;
+        }
+        let mut fine = field.with_spacing(FINE_SPACING);
+        let window = Window::gaussian(8, 2.5);
+        let pass = self.pass(0, &window, FINE_ITERATIONS);
+        let pass = Pass { damping: FINE_DAMPING, acceptance: Acceptance::Share(FINE_SHARE), ..pass };
+        let offers = |y: f32, x: f32, offers: &mut Vec<[f32; 2]>| {
+            offers.extend(before.map(|before| before.at(y, x)));
+            let reach = SPACING as f32;
+            let around = [(-reach, 0.0), (reach, 0.0), (0.0, -reach), (0.0, reach)];
+            offers.extend(around.map(|(dy, dx)| field.at(y + dy, x + dx)));
+        };
+        pass.run(&mut fine, &offers, &wanted);
+        if detail == FieldDetail::Fine { self.bent(fine, &nodes_above(&field, found, BENT_GATE)) } else { fine }
+    }
+
+    /// Windows smaller still at the nodes that are `wanted`, kept where the residual around them is clearly lower.
+    fn bent(&self, field: Field, wanted: &[bool]) -> Field {
+        let (small, judge) = (Window::gaussian(8, 1.5), Window::gaussian(8, 2.5));
+        let mut bent = field.clone();
+        let found = self.pass(0, &small, FINE_ITERATIONS).run(&mut bent, &|_, _, _| (), wanted);
+        smooth(&mut bent, &found, BENT_STRENGTH, SWEEPS);
+        let pass = self.pass(0, &judge, 1);
+        let [before, after] = [&field, &bent].map(|f| spread(&pass.errors(f, wanted), field.nodes().1));
+        let mut field = field;
+        for (i, v) in field.vectors.iter_mut().enumerate() {
+            if wanted[i] && after[i] < BENT_SHARE * before[i] {
+                *v = bent.vectors[i];
+            }
+        }
+        field
+    }
+}
+
+/// Pixels between nodes of frames of `(height, width)` pixels.
+fn full_spacing((height, width): (usize, usize)) -> usize {
+    if height * width <= SMALL { SMALL_SPACING } else { SPACING }
+}
+
+/// Sums over 3 x 3 nodes.
+fn spread(values: &[f32], columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns;
+    let sum = |i: usize| {
+        let (row, column) = (i / columns, i % columns);
+        let near = |i: usize, n: usize| i.saturating_sub(1)..(i + 2).min(n);
+        let row_sum = |r: usize| near(column, columns).map(|c| values[r * columns + c]).sum::<f32>();
+        near(row, rows).map(row_sum).sum()
+    };
+    (0..values.len()).map(sum).collect()
+}
+
+/// Vectors two pixels around the given one, in steps of one.
+fn around(vector: [f32; 2]) -> impl Iterator<Item = [f32; 2]> {
+    (0..25).map(move |k| [vector[0] + (k / 5) as f32 - 2.0, vector[1] + (k % 5) as f32 - 2.0])
+}
+
+/// Removes vectors that stand alone and fills in where there is no texture, both in what differs from `model`: so a
+/// rotation or a zoom is neither flattened nor bent at the edges.
+fn settle(field: &mut Field, found: &[Found], model: &Affine) {
+    model.subtract(field, 1.0);
+    median(field);
+    smooth(field, found, STRENGTH, SWEEPS);
+    model.subtract(field, -1.0);
+}
+
+/// For each node of the fine stage, whether a large window near it fitted badly: a residual above the `gate`.
+fn nodes_above(field: &Field, found: &[Found], gate: Gate) -> Vec<bool> {
+    let mut errors: Vec<f32> = found.iter().map(|f| f.error).collect();
+    let middle = errors.len() / 2;
+    let gate = gate.least.max(gate.share * *errors.select_nth_unstable_by(middle, f32::total_cmp).1);
+    let (rows, columns) = field.nodes();
+    let (height, width) = field.size();
+    let bad = |row: i64, column: i64| {
+        let inside = (0..rows as i64).contains(&row) && (0..columns as i64).contains(&column);
+        inside && found[row as usize * columns + column as usize].error > gate
+    };
+    let share = (field.spacing() / FINE_SPACING) as i64;
+    let mut wanted = Vec::new();
+    for y in 0..height.div_ceil(FINE_SPACING) as i64 {
+        for x in 0..width.div_ceil(FINE_SPACING) as i64 {
+            // The large window this one is in, and the next one on its side.
+            let (row, column, down, right) = (y / share, x / share, 2 * (y % 2) - 1, 2 * (x % 2) - 1);
+            let near = [(0, 0), (down, 0), (0, right), (down, right)];
+            wanted.push(near.iter().any(|(dy, dx)| bad(row + dy, column + dx)));
+        }
+    }
+    wanted
+}
+
+impl Light {
+    /// That of the estimate, or, where it did not match the frames, what brings their values together.
+    fn guessed(reference: &Prepared, moving: &Prepared, estimate: &Estimate) -> Self {
+        if estimate.confidence >= TRUSTED {
+            return Self { gain: estimate.gain as f32, offset: estimate.offset as f32 };
+        }
+        let state = super::brightness(reference, moving);
+        Self { gain: state.gain as f32, offset: (state.level - state.gain * state.center) as f32 }
+    }
+
+    /// Gain and offset under a field, from a grid of about [`SAMPLES`] pixels.
+    fn fitted(reference: &Level, moving: &Level, field: &Field) -> Self {
+        let (rows, columns) = field.nodes();
+        let step = sample_step(rows * columns, SAMPLES);
+        let mut pairs = Vec::new();
+        for row in (0..rows).step_by(step) {
+            for column in (0..columns).step_by(step) {
+                let (y, x) = (field.position(row), field.position(column));
+                let v = field.vectors[row * columns + column];
+                if let (Some(a), Some(b)) = (bilinear(reference, y + v[0], x + v[1]), bilinear(moving, y, x)) {
+                    pairs.push([a, b]);
+                }
+            }
+        }
+        let mut light = Self { gain: 1.0, offset: 0.0 };
+        for scale in [48.0, 24.0, 12.0, 12.0] {
+            light = light.reweighted(&pairs, scale).unwrap_or(light);
+        }
+        light
+    }
+
+    /// Line through `pairs` (reference, moving), each weighted by its distance from `self`.
+    fn reweighted(self, pairs: &[[f32; 2]], scale: f64) -> Option<Self> {
+        let mut sums = [0f64; 5];
+        for &[a, b] in pairs {
+            let r = f64::from(b - self.gain * a - self.offset) / scale;
+            let w = 1.0 / (1.0 + r * r).powi(2);
+            let (a, b) = (f64::from(a), f64::from(b));
+            sums.iter_mut().zip([1.0, a, b, a * a, a * b]).for_each(|(sum, v)| *sum += w * v);
+        }
+        let [n, a, b, aa, ab] = sums;
+        let variance = aa - a * a / n;
+        let gain = if variance > 25.0 * n { (ab - a * b / n) / variance } else { 1.0 };
+        let light = Self { gain: gain as f32, offset: ((b - gain * a) / n) as f32 };
+        (GAINS.contains(&gain) && light.offset.is_finite()).then_some(light)
+    }
+}
+
+/// The level at row `y`, column `x`; `None` outside.
+fn bilinear(level: &Level, y: f32, x: f32) -> Option<f32> {
+    let (top, left) = (y.floor(), x.floor());
+    if !(top >= 0.0 && left >= 0.0) || top as usize + 1 >= level.rows || left as usize + 1 >= level.columns {
+        return None;
+    }
+    let (a, b) = (level.row(top as usize), level.row(top as usize + 1));
+    let (x, t) = (left as usize, x - left);
+    let (upper, lower) = (a[x] + t * (a[x + 1] - a[x]), b[x] + t * (b[x + 1] - b[x]));
+    Some(upper + (y - top) * (lower - upper))
+}
