@@ -14,7 +14,8 @@ use support::Scratch;
 /// Root mean square of the difference of two files' luma, and of the coding error expected of the second's frames.
 fn coding_errors(scratch: &Scratch, source: &str, coded: &str) -> (f64, Option<f64>) {
     let open = |name: &str| {
-        VideoReader::open(&InputSpec::local(scratch.path(name)), 1, CpuLevel::detect()).expect("the file is readable")
+        VideoReader::open_with_coding(&InputSpec::local(scratch.path(name)), 0, CpuLevel::detect())
+            .expect("the file is readable")
     };
     let (mut source, mut coded) = (open(source), open(coded));
     let (mut real, mut expected) = (Vec::new(), Vec::new());
@@ -46,5 +47,27 @@ fn the_expected_coding_error_is_near_the_real_one() {
         let expected = expected.unwrap_or_else(|| panic!("{coding}: the decoder tells nothing"));
         let ratio = expected / real;
         assert!((0.75..1.33).contains(&ratio), "{coding}: expected {expected:.2}, it is {real:.2}");
+    }
+}
+
+#[test]
+fn the_expected_coding_error_does_not_depend_on_threads() {
+    let scratch = Scratch::new();
+    scratch.ffmpeg("-f lavfi -i testsrc2=s=320x240:r=25:d=2 -c:v libx264 -crf 28 -bf 3 clip.mkv");
+    let errors = |threads: usize| {
+        let clip = InputSpec::local(scratch.path("clip.mkv"));
+        let mut reader =
+            VideoReader::open_with_coding(&clip, threads, CpuLevel::detect()).expect("the file is readable");
+        let mut errors = Vec::new();
+        while let Some(frame) = reader.next_frame().expect("a frame") {
+            errors.push(frame.coding.map(|coding| coding.deviation.to_bits()));
+        }
+        errors
+    };
+    let wanted = errors(1);
+    assert_eq!(wanted.len(), 50);
+    assert!(wanted.iter().all(Option::is_some), "{wanted:?}");
+    for threads in [2, 4, 8, 8, 8] {
+        assert_eq!(errors(threads), wanted, "{threads} threads");
     }
 }

@@ -57,9 +57,16 @@ pub(super) fn discard_others(input: &Input, keep: usize) {
     }
 }
 
+/// A decoder of `stream`, which exports how strongly pictures were compressed if `coding` is asked for (`quantiser`).
+///
 /// # Safety
 /// `stream` belongs to an open input.
-pub(super) unsafe fn open_decoder(stream: *const ffi::AVStream, threads: usize, max_pixels: u64) -> Result<Codec> {
+pub(super) unsafe fn open_decoder(
+    stream: *const ffi::AVStream,
+    threads: usize,
+    max_pixels: u64,
+    coding: bool,
+) -> Result<Codec> {
     // SAFETY: by the caller's promise; every object is checked before use.
     unsafe {
         let parameters = (*stream).codecpar;
@@ -78,8 +85,12 @@ pub(super) unsafe fn open_decoder(stream: *const ffi::AVStream, threads: usize, 
         (*context).pkt_timebase = (*stream).time_base;
         (*context).framerate = (*stream).avg_frame_rate;
         (*context).thread_count = threads as c_int;
-        // How strongly each block was compressed, from the decoders that can tell (`quantiser`).
-        (*context).export_side_data |= ffi::AV_CODEC_EXPORT_DATA_VIDEO_ENC_PARAMS;
+        if coding {
+            (*context).export_side_data |= ffi::AV_CODEC_EXPORT_DATA_VIDEO_ENC_PARAMS;
+            // FFmpeg 5.1 exports the quantisers of the next picture in order of display while another thread may still
+            // be decoding it: what comes out then differs from run to run.
+            (*context).thread_type = ffi::FF_THREAD_SLICE as c_int;
+        }
         let mut options = Dictionary::new();
         options.set("max_pixels", &max_pixels.to_string())?;
         check(ffi::avcodec_open2(context, codec, &mut options.0), Kind::Input, || {

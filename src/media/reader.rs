@@ -65,11 +65,24 @@ impl VideoReader {
     /// # Errors
     /// [`Kind::Input`] if there is no video in it or none of it can be decoded, or its size is above the limit.
     pub fn open(spec: &InputSpec, threads: usize, cpu: CpuLevel) -> Result<Self> {
+        Self::opened(spec, threads, cpu, false)
+    }
+
+    /// The same, and each frame tells how strongly it was compressed where its decoder can ([`Frame::coding`]); some
+    /// decoders then use fewer threads.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_with_coding(spec: &InputSpec, threads: usize, cpu: CpuLevel) -> Result<Self> {
+        Self::opened(spec, threads, cpu, true)
+    }
+
+    fn opened(spec: &InputSpec, threads: usize, cpu: CpuLevel, coding: bool) -> Result<Self> {
         let errors_seen = log::input_errors().0;
         let input = Input::open(spec)?;
         let stream = picture_stream(&input)?;
         // SAFETY: the stream belongs to the open input.
-        let decoder = unsafe { open_decoder(input.streams()[stream], threads, spec.max_pixels) }
+        let decoder = unsafe { open_decoder(input.streams()[stream], threads, spec.max_pixels, coding) }
             .map_err(|e| e.file(&spec.path))?;
         discard_others(&input, stream);
         let mut reader = Self {
