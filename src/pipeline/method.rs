@@ -113,8 +113,8 @@ impl Preset {
     /// | preset | motion | frames on each side (steps) up to x2 | up to x3 | above |
     /// |---|---|---|---|---|
     /// | fast | coarse | 1 (3) | 1 (4) | 2 (5) |
-    /// | balanced | normal | 2 (5) | 4 (7) | 7 (10) |
-    /// | best | fine | 3 (6) | 5 (9) | 10 (12) |
+    /// | balanced | normal | 2 (5) | 4 (7) | 7 (12) |
+    /// | best | fine | 3 (6) | 5 (9) | 10 (15) |
     ///
     /// More frames bring samples between those at hand, and less noise; more steps bring out what they show, until
     /// errors are fitted instead (docs/reconstruction.md).
@@ -128,8 +128,8 @@ impl Preset {
         };
         let (frames_and_steps, detail) = match self {
             Self::Fast => ([(1, 3), (1, 4), (2, 5)], FieldDetail::Coarse),
-            Self::Balanced => ([(2, 5), (4, 7), (7, 10)], FieldDetail::Normal),
-            Self::Best => ([(3, 6), (5, 9), (10, 12)], FieldDetail::Fine),
+            Self::Balanced => ([(2, 5), (4, 7), (7, 12)], FieldDetail::Normal),
+            Self::Best => ([(3, 6), (5, 9), (10, 15)], FieldDetail::Fine),
         };
         let (window, iterations) = frames_and_steps[column];
         PresetTable { window, iterations, detail }
