@@ -234,17 +234,16 @@ impl Solver {
         let Self { optics, observation, x, maps, .. } = self;
         let grid = &optics.grid;
         x.par_chunks_mut(16 * stride).enumerate().for_each_init(
-            || (Vec::new(), vec![0.0; stride], vec![alone; width]),
-            |(small, plain, keep), (n, band)| {
+            || (Vec::new(), Vec::new(), vec![0.0; stride], vec![alone; width]),
+            |(line, small, plain, keep), (n, band)| {
                 for (k, row) in band.chunks_exact_mut(stride).enumerate() {
                     let y = 16 * n + k;
                     if let Some(gate) = gate {
                         let at = (y as f64 - maps.0.origin) / scale;
-                        observation.sample_luma(gate, at as f32, keep);
-                        keep.iter_mut().for_each(|open| *open = alone + (1.0 - alone) * *open);
-                        if keep.iter().all(|keep| *keep >= 1.0) {
+                        if !observation.sample_luma(gate, at as f32, 1.0, line, keep) {
                             continue;
                         }
+                        keep.iter_mut().for_each(|open| *open = alone + (1.0 - alone) * *open);
                     }
                     enlarger.row(optics.cpu, grid, reference, y, plain, small);
                     for phase in 0..grid.phases {

@@ -86,8 +86,42 @@ pub(super) struct Glow {
 impl Glow {
     /// Value at row `y`, column `x`, bilinear between nodes and constant outside them.
     pub(super) fn at(&self, y: f32, x: f32) -> f32 {
-        let place = |p: f32| (p - (self.spacing as f32 - 1.0) / 2.0) / self.spacing as f32;
-        self.at_node(place(y), place(x))
+        self.at_node(self.node(y), self.node(x))
+    }
+
+    /// Values at row `y` and columns `start + step * i`, for every `i` of `out`.
+    ///
+    /// `line` is scratch. If every node around the row is at least `enough` nothing is written and the answer is no.
+    pub(super) fn row(
+        &self,
+        (y, start, step): (f32, f32, f32),
+        enough: f32,
+        line: &mut Vec<f32>,
+        out: &mut [f32],
+    ) -> bool {
+        let (node, last) = (self.node(y).clamp(0.0, (self.rows - 1) as f32), self.columns - 1);
+        let upper = (node as usize).min(self.rows.saturating_sub(2));
+        let (lower, down) = ((upper + 1).min(self.rows - 1), node - upper as f32);
+        let nodes = |row: usize| &self.nodes[row * self.columns..][..self.columns];
+        line.clear();
+        line.extend(nodes(upper).iter().zip(nodes(lower)).map(|(a, b)| a + down * (b - a)));
+        if line.iter().all(|value| *value >= enough) {
+            return false;
+        }
+        // One more, so that the last node has a neighbour too.
+        line.push(line[last]);
+        let (first, step) = (self.node(start), step / self.spacing as f32);
+        for (i, out) in out.iter_mut().enumerate() {
+            let x = (first + step * i as f32).clamp(0.0, last as f32);
+            let left = x as usize;
+            *out = line[left] + (x - left as f32) * (line[left + 1] - line[left]);
+        }
+        true
+    }
+
+    /// A sample's position in nodes.
+    fn node(&self, position: f32) -> f32 {
+        (position - (self.spacing as f32 - 1.0) / 2.0) / self.spacing as f32
     }
 
     /// The same at a place given in nodes.
@@ -141,13 +175,11 @@ impl Observation {
         band * BAND..((band + 1) * BAND).min(self.maps.0.input)
     }
 
-    /// Values of a quantity given on luma at row `y` (in rows of the plane) and every column of the plane.
-    pub(super) fn sample_luma(&self, glow: &Glow, y: f32, out: &mut [f32]) {
+    /// Values of a quantity given on luma at row `y` (in rows of the plane) and every column of the plane; see
+    /// [`Glow::row`].
+    pub(super) fn sample_luma(&self, glow: &Glow, y: f32, enough: f32, line: &mut Vec<f32>, out: &mut [f32]) -> bool {
         let Lattice { spacing, site } = self.lattice;
-        let y = spacing.0 * y + site.0;
-        for (column, out) in out.iter_mut().enumerate() {
-            *out = glow.at(y, spacing.1 * column as f32 + site.1);
-        }
+        glow.row((spacing.0 * y + site.0, site.1, spacing.1), enough, line, out)
     }
 
     /// The jobs of a run.
