@@ -65,16 +65,25 @@ type Lane = [f32; LANES];
 /// Positions of sixteen samples relative to where lane 0 would be without motion along x: cell (place of the first
 /// tap) and fraction, for rows and columns.
 struct Lanes {
-    cell: [Lane; 2],
+    cell: [[i32; LANES]; 2],
     fraction: [Lane; 2],
     weight: Lane,
+}
+
+/// `value`, a whole number of magnitude below 2^22, as an integer; anything for other values.
+///
+/// A cast saturates, for which the compiler goes lane by lane; this is one addition for all.
+#[inline(always)]
+fn whole(value: f32) -> i32 {
+    const SHIFT: f32 = 12_582_912.0;
+    ((value + SHIFT).to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32)
 }
 
 #[inline(always)]
 fn locate(row: &Places<'_>, column: usize, dy: &Lane, dx: &Lane, weight: &Lane) -> Lanes {
     let start = (column * row.scale) as f32;
     let (bottom, right) = (row.size[0] as f32 - 1.0, row.size[1] as f32 - 1.0);
-    let mut lanes = Lanes { cell: [[0.0; LANES]; 2], fraction: [[0.0; LANES]; 2], weight: [0.0; LANES] };
+    let mut lanes = Lanes { cell: [[0; LANES]; 2], fraction: [[0.0; LANES]; 2], weight: [0.0; LANES] };
     for i in 0..LANES {
         let y = row.origin[0] + row.per_unit[0] * dy[i];
         let x = row.origin[1] + row.per_unit[1] * dx[i];
@@ -82,75 +91,60 @@ fn locate(row: &Places<'_>, column: usize, dy: &Lane, dx: &Lane, weight: &Lane) 
         let inside = (y >= -1.0) & (y <= bottom) & (absolute >= -1.0) & (absolute <= right);
         lanes.weight[i] = if inside { weight[i] } else { 0.0 };
         let (cy, cx) = (y.floor(), x.floor());
-        (lanes.cell[0][i], lanes.cell[1][i]) = (cy, cx);
+        (lanes.cell[0][i], lanes.cell[1][i]) = (whole(cy), whole(cx));
         (lanes.fraction[0][i], lanes.fraction[1][i]) = (y - cy, x - cx);
     }
     lanes
 }
 
-/// Lowest and highest cell of the samples that count.
+/// Lowest and highest cell of the samples that count. Whole numbers, because their least and greatest take one
+/// instruction for all lanes.
 #[inline(always)]
-fn bounds(cell: &Lane, weight: &Lane) -> (f32, f32) {
-    let (mut low, mut high) = (cell.map(|_| f32::MAX), cell.map(|_| f32::MIN));
+fn bounds(cell: &[i32; LANES], weight: &Lane) -> (i32, i32) {
+    let (mut low, mut high) = (i32::MAX, i32::MIN);
     for i in 0..LANES {
-        low[i] = if weight[i] > 0.0 { cell[i] } else { f32::MAX };
-        high[i] = if weight[i] > 0.0 { cell[i] } else { f32::MIN };
+        low = low.min(if weight[i] > 0.0 { cell[i] } else { i32::MAX });
+        high = high.max(if weight[i] > 0.0 { cell[i] } else { i32::MIN });
     }
-    let mut n = LANES / 2;
-    while n > 0 {
-        for i in 0..n {
-            low[i] = low[i].min(low[i + n]);
-            high[i] = high[i].max(high[i + n]);
-        }
-        n /= 2;
-    }
-    (low[0], high[0])
+    (low, high)
 }
 
 /// Base of the group that holds the first sample left and the most others.
-fn largest_group(lanes: &Lanes) -> [f32; 2] {
+fn largest_group(lanes: &Lanes) -> [i32; 2] {
     let first = lanes.weight.iter().position(|w| *w > 0.0).unwrap_or(0);
     let [y, x] = [lanes.cell[0][first], lanes.cell[1][first]];
-    let size = |base: &[f32; 2]| {
-        let within = |i: usize, axis: usize| {
-            let beyond = lanes.cell[axis][i] - base[axis];
-            beyond == 0.0 || beyond == 1.0
-        };
+    let size = |base: &[i32; 2]| {
+        let within = |i: usize, axis: usize| matches!(lanes.cell[axis][i].wrapping_sub(base[axis]), 0 | 1);
         (0..LANES).filter(|&i| lanes.weight[i] > 0.0 && within(i, 0) && within(i, 1)).count()
     };
     // The last of equals wins: the plainest.
-    [[y - 1.0, x - 1.0], [y - 1.0, x], [y, x - 1.0], [y, x]].into_iter().max_by_key(size).unwrap_or([y, x])
+    [[y - 1, x - 1], [y - 1, x], [y, x - 1], [y, x]].into_iter().max_by_key(size).unwrap_or([y, x])
 }
 
 /// Makes a job of the samples with cells `base` or one more, and takes their weight.
 #[inline(always)]
-#[allow(clippy::manual_range_contains, reason = "a comparison without a branch, sixteen at a time")]
-fn push(row: &Places<'_>, column: usize, lanes: &mut Lanes, base: [f32; 2], out: &mut JobList) {
+fn push(row: &Places<'_>, column: usize, lanes: &mut Lanes, base: [i32; 2], out: &mut JobList) {
     let mut job = Job { weight: [0; LANES], fx: [0; LANES], fy: [0; LANES] };
-    let (mut most_x, mut most_y) = ([0; LANES], [0; LANES]);
+    let (mut far_x, mut far_y) = (0, 0);
     for i in 0..LANES {
-        let (by, bx) = (lanes.cell[0][i] - base[0], lanes.cell[1][i] - base[1]);
-        let own = (by >= 0.0) & (by <= 1.0) & (bx >= 0.0) & (bx <= 1.0) & (lanes.weight[i] > 0.0);
-        let units = |beyond: f32, fraction: f32| {
-            let units = (beyond + fraction) * FRACTION + 0.5;
-            if own { units.min(255.0) } else { 0.0 }
+        let (by, bx) = (lanes.cell[0][i].wrapping_sub(base[0]), lanes.cell[1][i].wrapping_sub(base[1]));
+        let own = (by as u32 <= 1) & (bx as u32 <= 1) & (lanes.weight[i] > 0.0);
+        let units = |beyond: i32, fraction: f32| {
+            let units = (beyond as f32 + fraction) * FRACTION + 0.5;
+            if own { whole(units.min(255.0).floor()) } else { 0 }
         };
         let (uy, ux) = (units(by, lanes.fraction[0][i]), units(bx, lanes.fraction[1][i]));
         let weight = if own { lanes.weight[i] * WEIGHT + 0.5 } else { 0.0 };
-        (most_y[i], most_x[i]) = (uy as i32, ux as i32);
-        job.weight[i] = weight as i32 as u8;
-        job.fy[i] = most_y[i] as u8;
-        job.fx[i] = most_x[i] as u8;
+        far_x |= ux;
+        far_y |= uy;
+        job.weight[i] = whole(weight.floor()) as u8;
+        job.fy[i] = uy as u8;
+        job.fx[i] = ux as u8;
         lanes.weight[i] = if own { 0.0 } else { lanes.weight[i] };
     }
-    let (mut far_x, mut far_y) = (0, 0);
-    for i in 0..LANES {
-        far_x |= most_x[i];
-        far_y |= most_y[i];
-    }
-    let place = (column * row.scale) as i32 + base[1] as i32 + (row.margin * row.scale) as i32;
+    let place = (column * row.scale) as i32 + base[1] + (row.margin * row.scale) as i32;
     let head = Head {
-        row: base[0] as i32,
+        row: base[0],
         place: place as u32 / row.scale as u32,
         phase: (place as u32 % row.scale as u32) as u8,
         wide: ((far_x >> 7) & 1) as u8 | (((far_y >> 7) & 1) as u8) << 1,
@@ -194,7 +188,7 @@ levels! {
                 if low_y > high_y {
                     break;
                 }
-                let one = high_y - low_y <= 1.0 && high_x - low_x <= 1.0;
+                let one = high_y - low_y <= 1 && high_x - low_x <= 1;
                 let base = if one { [low_y, low_x] } else { largest_group(&lanes) };
                 push(row, column, &mut lanes, base, out);
                 if one {

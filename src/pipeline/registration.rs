@@ -12,6 +12,10 @@ use crate::kernels::CpuLevel;
 use crate::light::Light;
 use crate::register::{Estimate, Field, FieldDetail, Motion, Options, Prepared, Registrar};
 
+/// Pixels of the copy that the shift of whole frames is searched on where it only starts a field: more cost time and
+/// gain nothing (both measured on 960x540).
+const SEED_PIXELS: usize = 40_000;
+
 /// Motion of one frame against the one before, as `subpel motion` shows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrameMotion {
@@ -104,8 +108,10 @@ impl FrameRegistrar {
     }
 
     fn new(layout: &PictureLayout, motion: bool, detail: Option<FieldDetail>, cpu: CpuLevel) -> Result<Self> {
+        // A field finds its own way from a shift that is right to a few pixels.
+        let options = if detail.is_some() { Options { search_pixels: SEED_PIXELS, ..Options::default() } } else { Options::default() };
         let registrar = if motion {
-            Some(Arc::new(Registrar::new(layout.height, layout.width, Options::default(), cpu)?))
+            Some(Arc::new(Registrar::new(layout.height, layout.width, options, cpu)?))
         } else {
             None
         };

@@ -52,8 +52,8 @@ use prepare::{Level, gaussian};
 use refine::{Aligner, State};
 use scene::{Likeness, detail};
 
-/// The search runs on the first level of the pyramid with no more pixels than this.
-const SEARCH_PIXELS: usize = 160_000;
+/// Frames are compared as a whole on the first reduced copy with no more pixels than this.
+const LIKENESS_PIXELS: usize = 160_000;
 /// Pixels used by one refinement step; of larger levels only every second, third, ... row is.
 const STEP_PIXELS: usize = 1 << 19;
 /// Pixels used by one refinement step of a candidate.
@@ -84,6 +84,9 @@ pub struct Options {
     pub smoothing: f64,
     /// Most Gauss-Newton steps at each size; 1 to 100. Default 12.
     pub iterations: usize,
+    /// The search runs on the first copy, each half the size of the one before, with no more pixels than this; at
+    /// least 256. Default 160 000: fewer lose shifts of small objects, and cost less.
+    pub search_pixels: usize,
     /// Confidence below which frames that also look different are taken for different scenes; 0 (never) to 1.
     /// Default 0.25.
     pub cut_threshold: f64,
@@ -91,7 +94,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { reach: 0.6, smoothing: 0.8, iterations: 12, cut_threshold: 0.25 }
+        Self { reach: 0.6, smoothing: 0.8, iterations: 12, search_pixels: 160_000, cut_threshold: 0.25 }
     }
 }
 
@@ -106,6 +109,7 @@ impl Options {
         check("reach", self.reach, self.reach > 0.0 && self.reach <= 0.8, "above 0, at most 0.8")?;
         check("smoothing", self.smoothing, (0.5..=2.0).contains(&self.smoothing), "0.5 to 2 pixels")?;
         check("iterations", self.iterations as f64, (1..=100).contains(&self.iterations), "1 to 100")?;
+        check("search_pixels", self.search_pixels as f64, self.search_pixels >= 256, "at least 256")?;
         check("cut_threshold", self.cut_threshold, (0.0..=1.0).contains(&self.cut_threshold), "0 to 1")
     }
 }
@@ -118,6 +122,7 @@ pub struct Registrar {
     cpu: CpuLevel,
     taps: Vec<f32>,
     search_level: usize,
+    likeness_level: usize,
     /// None for frames too small to be searched.
     search: Option<Search>,
 }
@@ -140,10 +145,14 @@ impl Registrar {
             return Err(Error::new(Kind::Usage, format!("registration: frames of {width}x{height} have no pixels")));
         }
         let shorter = height.min(width);
-        let mut level = 0;
-        while (height >> level) * (width >> level) > SEARCH_PIXELS && shorter >> (level + 1) >= SMALLEST_SIDE {
-            level += 1;
-        }
+        let level_of = |most: usize| {
+            let mut level = 0;
+            while (height >> level) * (width >> level) > most && shorter >> (level + 1) >= SMALLEST_SIDE {
+                level += 1;
+            }
+            level
+        };
+        let level = level_of(options.search_pixels);
         let search = || Search::new(height >> level, width >> level, options.reach);
         Ok(Self {
             height,
@@ -152,6 +161,7 @@ impl Registrar {
             cpu,
             taps: gaussian(options.smoothing),
             search_level: level,
+            likeness_level: level_of(LIKENESS_PIXELS).max(1),
             search: (shorter >= SMALLEST_SIDE).then(search),
         })
     }
@@ -176,7 +186,7 @@ impl Registrar {
             }
             raw = raw.halved(self.cpu);
         }
-        let likeness_level = self.search_level.max(1).min(levels.len() - 1);
+        let likeness_level = self.likeness_level.min(levels.len() - 1);
         let detail = detail(&levels[likeness_level], self.cpu);
         Ok(Prepared::new(levels, spectra, self.search_level, detail, likeness_level))
     }
