@@ -263,6 +263,7 @@ impl Observation {
 impl Chunk {
     fn load(&mut self, seen: &Seen<'_>, columns: usize) {
         self.samples.clear();
+        self.samples.reserve_exact(self.list.at.len());
         let Seen { samples, gain, offset, glow } = seen;
         for &at in &self.list.at {
             let (row, column) = (at as usize / columns, at as usize % columns);
@@ -300,8 +301,6 @@ impl Geometry<'_> {
         // Memory that grows by doubling would be twice what is needed: most rows take a fifth more than without motion.
         let jobs = rows.len() * columns.div_ceil(LANES) * 3 / 2;
         chunk.list.reserve(jobs);
-        chunk.samples.clear();
-        chunk.samples.reserve_exact(jobs);
         chunk.vectors.resize(2 * columns, 0.0);
         let (dy, dx) = chunk.vectors.split_at_mut(columns);
         for row in rows {

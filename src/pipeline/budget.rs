@@ -39,7 +39,11 @@ impl Capacities {
     /// Comfortable lengths for the sizes of `plan`.
     fn roomy(plan: &EnlargePlan) -> Self {
         let frames = |layout: &PictureLayout| (CHANNEL_BYTES / frame_bytes(layout).max(1)).min(2) as usize;
-        Self { decoded: frames(&plan.from), registered: frames(&plan.from).min(1), enlarged: frames(&plan.to) }
+        // What takes longer to make than to write seldom waits: room for more would fill on one stall in a thousand
+        // frames, and memory would seem to grow with the length.
+        let ahead = if matches!(plan.method, Method::Fuse(_)) { 1 } else { 2 };
+        let enlarged = frames(&plan.to).min(ahead);
+        Self { decoded: frames(&plan.from), registered: frames(&plan.from).min(1), enlarged }
     }
 }
 
