@@ -44,8 +44,23 @@ pub(crate) struct JobList {
 }
 
 impl JobList {
-    /// Makes room for `jobs` jobs, and for no more than that.
-    pub(crate) fn reserve(&mut self, jobs: usize) {
+    /// Empties the list, with room for `jobs` jobs; of more room only what the last jobs needed is kept.
+    ///
+    /// Otherwise every list would in time become as long as its worst frame made it.
+    pub(crate) fn restart(&mut self, jobs: usize) {
+        let keep = jobs.max(self.heads.len());
+        self.heads.shrink_to(keep);
+        self.jobs.shrink_to(keep);
+        self.at.shrink_to(keep);
+        self.heads.clear();
+        self.jobs.clear();
+        self.at.clear();
+        self.runs.clear();
+        self.reserve(jobs);
+    }
+
+    /// Makes room for `jobs` more jobs, and for no more than that.
+    fn reserve(&mut self, jobs: usize) {
         self.heads.reserve_exact(jobs);
         self.jobs.reserve_exact(jobs);
         self.at.reserve_exact(jobs);
@@ -57,14 +72,6 @@ impl JobList {
         if self.heads.len() == self.heads.capacity() {
             self.reserve(self.heads.len() / 8 + LANES);
         }
-    }
-
-    /// Empties the list and keeps its memory.
-    pub(crate) fn clear(&mut self) {
-        self.heads.clear();
-        self.jobs.clear();
-        self.at.clear();
-        self.runs.clear();
     }
 }
 

@@ -39,10 +39,9 @@ impl Capacities {
     /// Comfortable lengths for the sizes of `plan`.
     fn roomy(plan: &EnlargePlan) -> Self {
         let frames = |layout: &PictureLayout| (CHANNEL_BYTES / frame_bytes(layout).max(1)).min(2) as usize;
-        // What takes longer to make than to write seldom waits: room for more would fill on one stall in a thousand
+        // What takes longer to make than to write need not wait: room for it would fill on one stall in a thousand
         // frames, and memory would seem to grow with the length.
-        let ahead = if matches!(plan.method, Method::Fuse(_)) { 1 } else { 2 };
-        let enlarged = frames(&plan.to).min(ahead);
+        let enlarged = if matches!(plan.method, Method::Fuse(_)) { 0 } else { frames(&plan.to) };
         Self { decoded: frames(&plan.from), registered: frames(&plan.from).min(1), enlarged }
     }
 }
