@@ -197,17 +197,12 @@ impl Judge {
             mean.iter_mut().zip(sums).for_each(|(m, s)| *m += s);
         }
         let part = 2.0 / ((GATE_CELL * GATE_CELL) as f32 * kept.len() as f32);
-        let smooth = |y: usize, x: usize| {
-            let mut sum = 0.0;
-            for (dy, wy) in [(-1, 0.25), (0, 0.5), (1, 0.25)] {
-                for (dx, wx) in [(-1, 0.25), (0, 0.5), (1, 0.25)] {
-                    let at = mirrored(y as isize + dy, rows) * columns + mirrored(x as isize + dx, columns);
-                    sum += wy * wx * mean[at];
-                }
-            }
-            sum * part
-        };
-        let nodes: Vec<f32> = (0..rows * columns).map(|n| smooth(n / columns, n % columns)).collect();
+        let along: Vec<f32> = mean.chunks_exact(columns).flat_map(|row| blurred(row, 1, columns)).collect();
+        let mut nodes = vec![0.0; rows * columns];
+        for x in 0..columns {
+            let column = blurred(&along[x..], columns, rows);
+            nodes[x..].iter_mut().step_by(columns).zip(column).for_each(|(node, sum)| *node = sum * part);
+        }
         let open = nodes.iter().map(|mean| ((mean - GATE.0) / (GATE.1 - GATE.0)).clamp(0.0, 1.0)).collect();
         self.gate = Glow { spacing: GATE_CELL, rows, columns, nodes: open };
         self.mass = Glow { spacing: GATE_CELL, rows, columns, nodes };
@@ -222,6 +217,12 @@ impl Judge {
             if cells.nodes.is_empty() { Plane::zeros(size) } else { Plane::from_shape_fn(size, value) }
         })
     }
+}
+
+/// `count` values, `step` apart, each half of itself and a quarter of its two neighbours.
+fn blurred(values: &[f32], step: usize, count: usize) -> impl Iterator<Item = f32> {
+    let at = move |i: usize| values[i * step];
+    (0..count).map(move |i| 0.25 * (at(i.saturating_sub(1)) + at((i + 1).min(count - 1))) + 0.5 * at(i))
 }
 
 /// Where the middles of every [`GATE_CELL`] columns of row `y` look in the reference, in cells of the gate: rows, columns.

@@ -254,13 +254,22 @@ impl Reconstructor {
         let gate = if parts.gate { self.judge.open() } else { Some(&open) }.filter(|_| !kept.is_empty());
         let coding = f64::from(appearance.coding);
         let schedules = [self.schedule(noise, coding, false), self.schedule(noise, coding, true)];
-        for group in &mut self.groups {
-            let weights: Vec<_> = kept.iter().map(|&k| reduce(self.judge.weights(k), &self.from, group.log2)).collect();
+        let judge = &self.judge;
+        let mut rest = &mut out[..];
+        let groups = self.groups.iter_mut().map(|group| {
+            let (own, others) = std::mem::take(&mut rest).split_at_mut(group.planes.len());
+            rest = others;
+            (group, own)
+        });
+        // Luma and chroma share nothing: where one of them is not parallel, the other one fills in.
+        let groups: Vec<_> = groups.collect();
+        groups.into_par_iter().for_each(|(group, out)| {
+            let weights: Vec<_> = kept.iter().map(|&k| reduce(judge.weights(k), &self.from, group.log2)).collect();
             let moved: Vec<_> =
                 kept.iter().zip(&weights).map(|(&k, weights)| Moved { field: candidates[k].field, weights }).collect();
             group.solver.observe(&moved);
             let chroma = self.from.family == ColorFamily::YCbCr && group.planes.start > 0;
-            for plane in group.planes.clone() {
+            for (plane, out) in group.planes.clone().zip(out) {
                 let own = slice(&reference[plane]);
                 let others: Vec<_> = kept.iter().map(|&k| slice(&neighbours[k].planes[plane])).collect();
                 let mut seen = vec![Seen { samples: &own, gain: 1.0, offset: 0.0, glow: None }];
@@ -270,13 +279,13 @@ impl Reconstructor {
                     let (offset, glow) = if chroma {
                         (128.0 * (1.0 - gain), None)
                     } else {
-                        (offset, parts.glow.then(|| self.judge.glow(k)))
+                        (offset, parts.glow.then(|| judge.glow(k)))
                     };
                     Seen { samples, gain, offset, glow }
                 }));
-                group.solver.solve(&seen, schedules[usize::from(chroma)], gate, &mut out[plane]);
+                group.solver.solve(&seen, schedules[usize::from(chroma)], gate, out);
             }
-        }
+        });
         if let (true, Some(alpha), Some(out)) = (self.from.alpha, reference.last(), out.last_mut()) {
             self.groups[0].solver.enlarged(&slice(alpha), schedules[0].range, out);
         }
