@@ -147,8 +147,9 @@ impl Judge {
         let (rows, columns, stride, cpu) = (self.rows, self.columns, appearance.stride(), self.cpu);
         let Found { difference, weights, glow } = &mut self.found[k];
         let glow = &*glow;
-        difference.par_chunks_mut(stride).enumerate().with_min_len(ROWS).for_each(|(y, row)| {
-            square_without_glow(glow, y, &mut row[MARGIN..MARGIN + columns]);
+        let squared = difference.par_chunks_mut(stride).enumerate().with_min_len(ROWS);
+        squared.for_each_init(Vec::new, |line, (y, row)| {
+            square_without_glow(glow, y, line, &mut row[MARGIN..MARGIN + columns]);
             mirror(row, columns);
         });
         blur(cpu, difference, &mut self.scratch, &gauss(1.5, 3), (rows, columns));
@@ -316,10 +317,10 @@ fn light(differences: &[f32], (rows, columns): (usize, usize), noise: f32, glow:
 }
 
 /// `row = (row - glow)^2`.
-fn square_without_glow(glow: &Glow, y: usize, row: &mut [f32]) {
+fn square_without_glow(glow: &Glow, y: usize, line: &mut Vec<f32>, row: &mut [f32]) {
+    glow.line(y as f32, line);
     for (n, part) in row.chunks_mut(GLOW_CELL).enumerate() {
-        let x = (n * GLOW_CELL) as f32;
-        let ends = [glow.at(y as f32, x), glow.at(y as f32, x + GLOW_CELL as f32)];
+        let ends = [n, n + 1].map(|n| glow.on_line(line, (n * GLOW_CELL) as f32));
         let slope = (ends[1] - ends[0]) / GLOW_CELL as f32;
         for (i, value) in part.iter_mut().enumerate() {
             let difference = *value - (ends[0] + slope * i as f32);

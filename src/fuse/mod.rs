@@ -276,11 +276,8 @@ impl Reconstructor {
                 seen.extend(others.iter().zip(&kept).map(|(samples, &k)| {
                     let Candidate { gain, offset, .. } = candidates[k];
                     // Chroma is scaled about its grey and has no light of its own.
-                    let (offset, glow) = if chroma {
-                        (128.0 * (1.0 - gain), None)
-                    } else {
-                        (offset, parts.glow.then(|| judge.glow(k)))
-                    };
+                    let (offset, glow) =
+                        if chroma { (128.0 * (1.0 - gain), None) } else { (offset, parts.glow.then(|| judge.glow(k))) };
                     Seen { samples, gain, offset, glow }
                 }));
                 group.solver.solve(&seen, schedules[usize::from(chroma)], gate, out);

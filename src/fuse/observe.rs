@@ -89,34 +89,23 @@ impl Glow {
         self.at_node(self.node(y), self.node(x))
     }
 
-    /// Values at row `y` and columns `start + step * i`, for every `i` of `out`.
-    ///
-    /// `line` is scratch. If every node around the row is at least `enough` nothing is written and the answer is no.
-    pub(super) fn row(
-        &self,
-        (y, start, step): (f32, f32, f32),
-        enough: f32,
-        line: &mut Vec<f32>,
-        out: &mut [f32],
-    ) -> bool {
-        let (node, last) = (self.node(y).clamp(0.0, (self.rows - 1) as f32), self.columns - 1);
+    /// The nodes as they are at row `y`, to be read with [`Self::on_line`]; the last one twice.
+    pub(super) fn line(&self, y: f32, line: &mut Vec<f32>) {
+        let node = self.node(y).clamp(0.0, (self.rows - 1) as f32);
         let upper = (node as usize).min(self.rows.saturating_sub(2));
         let (lower, down) = ((upper + 1).min(self.rows - 1), node - upper as f32);
         let nodes = |row: usize| &self.nodes[row * self.columns..][..self.columns];
         line.clear();
         line.extend(nodes(upper).iter().zip(nodes(lower)).map(|(a, b)| a + down * (b - a)));
-        if line.iter().all(|value| *value >= enough) {
-            return false;
-        }
-        // One more, so that the last node has a neighbour too.
-        line.push(line[last]);
-        let (first, step) = (self.node(start), step / self.spacing as f32);
-        for (i, out) in out.iter_mut().enumerate() {
-            let x = (first + step * i as f32).clamp(0.0, last as f32);
-            let left = x as usize;
-            *out = line[left] + (x - left as f32) * (line[left + 1] - line[left]);
-        }
-        true
+        line.push(line[self.columns - 1]);
+    }
+
+    /// Value at column `x` of the row that `line` was made for.
+    #[inline]
+    pub(super) fn on_line(&self, line: &[f32], x: f32) -> f32 {
+        let x = self.node(x).clamp(0.0, (self.columns - 1) as f32);
+        let left = x as usize;
+        line[left] + (x - left as f32) * (line[left + 1] - line[left])
     }
 
     /// A sample's position in nodes.
@@ -175,11 +164,19 @@ impl Observation {
         band * BAND..((band + 1) * BAND).min(self.maps.0.input)
     }
 
-    /// Values of a quantity given on luma at row `y` (in rows of the plane) and every column of the plane; see
-    /// [`Glow::row`].
+    /// Values of a quantity given on luma at row `y` (in rows of the plane) and every column of the plane.
+    ///
+    /// `line` is scratch. If all values are at least `enough` nothing is written and the answer is no.
     pub(super) fn sample_luma(&self, glow: &Glow, y: f32, enough: f32, line: &mut Vec<f32>, out: &mut [f32]) -> bool {
         let Lattice { spacing, site } = self.lattice;
-        glow.row((spacing.0 * y + site.0, site.1, spacing.1), enough, line, out)
+        glow.line(spacing.0 * y + site.0, line);
+        if line.iter().all(|value| *value >= enough) {
+            return false;
+        }
+        for (column, out) in out.iter_mut().enumerate() {
+            *out = glow.on_line(line, spacing.1 * column as f32 + site.1);
+        }
+        true
     }
 
     /// The jobs of a run.
@@ -266,14 +263,18 @@ impl Chunk {
         self.samples.shrink_to(self.list.at.capacity());
         self.samples.reserve_exact(self.list.at.len());
         let Seen { samples, gain, offset, glow } = seen;
+        let (mut line, mut line_of) = (Vec::new(), usize::MAX);
         for &at in &self.list.at {
             let (row, column) = (at as usize / columns, at as usize % columns);
             let source = &samples[at as usize..at as usize + LANES.min(columns - column)];
             let mut lane = [0.0; LANES];
             lane[..source.len()].copy_from_slice(source);
-            let (y, x) = (row as f32, column as f32);
+            if let Some(glow) = glow.filter(|_| line_of != row) {
+                glow.line(row as f32, &mut line);
+                line_of = row;
+            }
             // Ends of neighbouring jobs meet: the light stays without steps.
-            let ends = glow.map_or([0.0; 2], |glow| [glow.at(y, x), glow.at(y, x + LANES as f32)]);
+            let ends = [column, column + LANES].map(|x| glow.map_or(0.0, |glow| glow.on_line(&line, x as f32)));
             let slope = (ends[1] - ends[0]) / LANES as f32;
             let start = offset - ends[0];
             for (i, value) in lane.iter_mut().enumerate() {

@@ -109,12 +109,13 @@ impl FrameRegistrar {
 
     fn new(layout: &PictureLayout, motion: bool, detail: Option<FieldDetail>, cpu: CpuLevel) -> Result<Self> {
         // A field finds its own way from a shift that is right to a few pixels.
-        let options = if detail.is_some() { Options { search_pixels: SEED_PIXELS, ..Options::default() } } else { Options::default() };
-        let registrar = if motion {
-            Some(Arc::new(Registrar::new(layout.height, layout.width, options, cpu)?))
+        let options = if detail.is_some() {
+            Options { search_pixels: SEED_PIXELS, ..Options::default() }
         } else {
-            None
+            Options::default()
         };
+        let registrar =
+            if motion { Some(Arc::new(Registrar::new(layout.height, layout.width, options, cpu)?)) } else { None };
         Ok(Self { registrar, layout: layout.clone(), previous: None, scene: 0, detail, whole: false, light: None, cpu })
     }
 
