@@ -52,8 +52,16 @@ fn the_expected_coding_error_is_near_the_real_one() {
 
 #[test]
 fn the_expected_coding_error_does_not_depend_on_threads() {
+    for coding in ["libx264 -crf 28 -bf 3", "mpeg4 -q:v 8 -bf 2", "libvpx-vp9 -crf 40 -b:v 0"] {
+        errors_do_not_depend_on_threads(coding);
+    }
+}
+
+fn errors_do_not_depend_on_threads(coding: &str) {
     let scratch = Scratch::new();
-    scratch.ffmpeg("-f lavfi -i testsrc2=s=320x240:r=25:d=2 -c:v libx264 -crf 28 -bf 3 clip.mkv");
+    if !scratch.try_ffmpeg(&format!("-f lavfi -i testsrc2=s=320x240:r=25:d=2 -c:v {coding} clip.mkv")) {
+        return;
+    }
     let errors = |threads: usize| {
         let clip = InputSpec::local(scratch.path("clip.mkv"));
         let mut reader =
@@ -66,8 +74,9 @@ fn the_expected_coding_error_does_not_depend_on_threads() {
     };
     let wanted = errors(1);
     assert_eq!(wanted.len(), 50);
-    assert!(wanted.iter().all(Option::is_some), "{wanted:?}");
+    // The decoder of MPEG-4 tells nothing of the last picture.
+    assert!(wanted.iter().flatten().count() >= 49, "{coding}: {wanted:?}");
     for threads in [2, 4, 8, 8, 8] {
-        assert_eq!(errors(threads), wanted, "{threads} threads");
+        assert_eq!(errors(threads), wanted, "{coding}: {threads} threads");
     }
 }

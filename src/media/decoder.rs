@@ -87,9 +87,12 @@ pub(super) unsafe fn open_decoder(
         (*context).thread_count = threads as c_int;
         if coding {
             (*context).export_side_data |= ffi::AV_CODEC_EXPORT_DATA_VIDEO_ENC_PARAMS;
-            // FFmpeg 5.1 exports the quantisers of the next picture in order of display while another thread may still
-            // be decoding it: what comes out then differs from run to run.
-            (*context).thread_type = ffi::FF_THREAD_SLICE as c_int;
+            // With threads for frames, FFmpeg 5.1's H.264 and MPEG-4 decoders export the quantisers of the next picture in
+            // order of display while another thread may still be decoding it: they would differ from run to run.
+            // (Threads for slices are no way out: they hide damage.)
+            if matches!((*codec).id, ffi::AVCodecID::AV_CODEC_ID_H264 | ffi::AVCodecID::AV_CODEC_ID_MPEG4) {
+                (*context).thread_count = 1;
+            }
         }
         let mut options = Dictionary::new();
         options.set("max_pixels", &max_pixels.to_string())?;
