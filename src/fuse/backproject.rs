@@ -269,6 +269,48 @@ impl Solver {
         self.measure_density();
     }
 
+    /// The first steps of [`Self::solve`] alone, for [`Self::predicted`].
+    pub(super) fn draft(&mut self, seen: &[Seen<'_>], schedule: Schedule) {
+        self.observation.load(seen);
+        schedule.technique.family().estimate(self, seen, &schedule);
+    }
+
+    /// What the estimate foretells of every frame, and what each shows, in the reference's light: the reference first.
+    ///
+    /// Samples that take no part are the same in both.
+    pub(super) fn predicted(&mut self, seen: &[Seen<'_>]) -> Vec<[Plane; 2]> {
+        let (band, height) = (self.band(), self.optics.grid.height);
+        let size @ (_, columns) = (self.maps.0.input, self.maps.1.input);
+        let Self { optics, observation, x, tasks, .. } = self;
+        let parts = tasks.par_iter_mut().take(height.div_ceil(band)).enumerate().map(|(n, scratch)| {
+            let rows = n * band..((n + 1) * band).min(height);
+            let (mut found, mut read) = (Vec::new(), Vec::new());
+            let work = |run: &Run, window: Window<'_>| {
+                let jobs = observation.jobs(run);
+                read.resize(jobs.heads.len(), [0.0; LANES]);
+                predict(optics.cpu, &window.rows, jobs, window.picture, &mut read);
+                for (k, (head, at)) in jobs.heads.iter().zip(observation.places(run)).enumerate() {
+                    // Jobs at the border of two bands are met in both.
+                    if rows.contains(&(head.row.clamp(0, height as i32 - 1) as usize)) {
+                        found.push((run.frame, *at as usize, jobs.jobs[k].weight, read[k]));
+                    }
+                }
+            };
+            optics.sweep(observation, rows.clone(), Some(x), scratch, work, |_, _| {});
+            found
+        });
+        let parts: Vec<Vec<_>> = parts.collect();
+        let shown = seen.iter().map(|seen| Plane::from_shape_fn(size, |(y, x)| seen.value(y, x, columns)));
+        let mut frames: Vec<[Plane; 2]> = shown.map(|plane| [plane.clone(), plane]).collect();
+        for (frame, at, weights, values) in parts.into_iter().flatten() {
+            let (y, x) = (at / columns, at % columns);
+            for (i, value) in values.iter().take(columns - x).enumerate().filter(|(i, _)| weights[*i] > 0) {
+                frames[frame][0][[y, x + i]] = *value;
+            }
+        }
+        frames
+    }
+
     /// Sum of the squared errors of predicting frame `frame`, each at most `bound`, by confidence, and the sum of those.
     pub(super) fn prediction_error(&mut self, frame: usize, bound: f32) -> (f64, f64) {
         let (band, height) = (self.band(), self.optics.grid.height);

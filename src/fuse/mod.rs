@@ -51,6 +51,8 @@ const LEAST_CONFIDENCE: f64 = 0.25;
 /// Lanczos reduction lose 0.3 dB to Lanczos at x2); one frame cannot tell noise from detail either. Above x2 there is
 /// more to gain (0.1 dB on walk) and less to spoil.
 const ALONE: [(f64, f64); 2] = [(0.85, 3.0), (1.0, 6.0)];
+/// Steps of a draft: more fit what the field gets wrong.
+const DRAFT_STEPS: usize = 3;
 /// Largest scale that pictures are reconstructed at: further up there is nothing that frames could show.
 const LARGEST_SCALE: usize = 4;
 
@@ -166,6 +168,24 @@ pub struct Reconstruction {
     pub repeated: usize,
 }
 
+/// The luma of a neighbour, in the reference's light and on the 8-bit scale.
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    /// As a draft of the picture foretells it; where the neighbour takes no part, as it is.
+    pub predicted: Plane,
+    /// As it is.
+    pub seen: Plane,
+}
+
+/// What comparing the neighbours with the reference gives.
+struct Agreement<'a> {
+    candidates: Vec<Candidate<'a>>,
+    /// Those that take part.
+    kept: Vec<usize>,
+    noise: f64,
+    multi_frame_share: f64,
+}
+
 /// Reconstruction from one stream's frames to one larger size; keeps its buffers from frame to frame.
 #[derive(Debug)]
 pub struct Reconstructor {
@@ -237,19 +257,10 @@ impl Reconstructor {
         neighbours: &[Neighbour<'_>],
         out: &mut [Plane],
     ) -> Reconstruction {
-        // A repeated frame shows nothing new, and one without light cannot be compared.
         let repeated = neighbours.iter().filter(|n| n.planes == reference).count();
-        let useful = |n: &&Neighbour<'_>| comparable(n) && n.planes != reference;
-        let neighbours: Vec<&Neighbour<'_>> = neighbours.iter().filter(useful).collect();
-        let candidates: Vec<Candidate<'_>> = neighbours.iter().map(|n| candidate(n)).collect();
-        let noise = f64::from(self.judge.compare(appearance, &candidates));
-        let kept: Vec<usize> =
-            (0..candidates.len()).filter(|&k| mean(self.judge.weights(k)) >= LEAST_CONFIDENCE).collect();
+        let neighbours: Vec<&Neighbour<'_>> = neighbours.iter().filter(|n| is_useful(n, reference)).collect();
+        let Agreement { candidates, kept, noise, multi_frame_share } = self.agree(appearance, &neighbours);
         let parts = self.options.parts;
-        if !parts.confidence {
-            self.judge.trust_all(&kept);
-        }
-        let multi_frame_share = if parts.gate { self.judge.gate(&kept, &candidates) } else { 1.0 };
         let open = Glow { spacing: 1, rows: 1, columns: 1, nodes: vec![1.0] };
         let gate = if parts.gate { self.judge.open() } else { Some(&open) }.filter(|_| !kept.is_empty());
         let coding = f64::from(appearance.coding);
@@ -272,14 +283,8 @@ impl Reconstructor {
             for (plane, out) in group.planes.clone().zip(out) {
                 let own = slice(&reference[plane]);
                 let others: Vec<_> = kept.iter().map(|&k| slice(&neighbours[k].planes[plane])).collect();
-                let mut seen = vec![Seen { samples: &own, gain: 1.0, offset: 0.0, glow: None }];
-                seen.extend(others.iter().zip(&kept).map(|(samples, &k)| {
-                    let Candidate { gain, offset, .. } = candidates[k];
-                    // Chroma is scaled about its grey and has no light of its own.
-                    let (offset, glow) =
-                        if chroma { (128.0 * (1.0 - gain), None) } else { (offset, parts.glow.then(|| judge.glow(k))) };
-                    Seen { samples, gain, offset, glow }
-                }));
+                let glow = |k: usize| parts.glow.then(|| judge.glow(k));
+                let seen = in_light_of(&own, &others, &kept, &candidates, (!chroma).then_some(&glow));
                 group.solver.solve(&seen, schedules[usize::from(chroma)], gate, out);
             }
         });
@@ -287,6 +292,57 @@ impl Reconstructor {
             self.groups[0].solver.enlarged(&slice(alpha), schedules[0].range, out);
         }
         Reconstruction { multi_frame_share, noise, used: kept.len(), repeated }
+    }
+
+    /// What a draft, made in [`DRAFT_STEPS`] steps, foretells of the luma of each neighbour; `None` for those that take no
+    /// part.
+    ///
+    /// The draft is made by [`Technique::Map`], whatever makes the picture.
+    /// Luma of R, G and B pictures is the green plane. Arguments and panics as for [`Self::reconstruct`].
+    pub fn predict(
+        &mut self,
+        reference: &[Plane],
+        appearance: &Appearance,
+        neighbours: &[Neighbour<'_>],
+    ) -> Vec<Option<Prediction>> {
+        let mut predictions: Vec<Option<Prediction>> = neighbours.iter().map(|_| None).collect();
+        let useful: Vec<usize> = (0..neighbours.len()).filter(|&n| is_useful(&neighbours[n], reference)).collect();
+        let offered: Vec<&Neighbour<'_>> = useful.iter().map(|&n| &neighbours[n]).collect();
+        let Agreement { candidates, kept, noise, .. } = self.agree(appearance, &offered);
+        if kept.is_empty() {
+            return predictions;
+        }
+        let schedule = self.schedule(noise, f64::from(appearance.coding), false);
+        let schedule = Schedule { technique: Technique::Map, iterations: DRAFT_STEPS, ..schedule };
+        let moved = |&k: &usize| Moved { field: candidates[k].field, weights: self.judge.weights(k) };
+        let moved: Vec<_> = kept.iter().map(moved).collect();
+        let plane = usize::from(self.from.family == ColorFamily::Rgb);
+        let own = slice(&reference[plane]);
+        let others: Vec<_> = kept.iter().map(|&k| slice(&offered[k].planes[plane])).collect();
+        let glow = |k: usize| self.options.parts.glow.then(|| self.judge.glow(k));
+        let seen = in_light_of(&own, &others, &kept, &candidates, Some(&glow));
+        let solver = &mut self.groups[0].solver;
+        solver.observe(&moved);
+        solver.draft(&seen, schedule);
+        let frames = solver.predicted(&seen).into_iter().skip(1);
+        for (k, [predicted, seen]) in kept.into_iter().zip(frames) {
+            predictions[useful[k]] = Some(Prediction { predicted, seen });
+        }
+        predictions
+    }
+
+    /// Compares the neighbours with the reference and chooses those that take part.
+    fn agree<'a>(&mut self, appearance: &Appearance, neighbours: &[&Neighbour<'a>]) -> Agreement<'a> {
+        let candidates: Vec<Candidate<'_>> = neighbours.iter().map(|n| candidate(n)).collect();
+        let noise = f64::from(self.judge.compare(appearance, &candidates));
+        let kept: Vec<usize> =
+            (0..candidates.len()).filter(|&k| mean(self.judge.weights(k)) >= LEAST_CONFIDENCE).collect();
+        let parts = self.options.parts;
+        if !parts.confidence {
+            self.judge.trust_all(&kept);
+        }
+        let multi_frame_share = if parts.gate { self.judge.gate(&kept, &candidates) } else { 1.0 };
+        Agreement { candidates, kept, noise, multi_frame_share }
     }
 
     /// Root mean square error of predicting the nearest neighbours from the other frames; `None` if none of them agrees
@@ -377,6 +433,31 @@ fn groups(from: &PictureLayout, to: &PictureLayout, blur: Blur, cpu: CpuLevel) -
         Group { log2: (x, y), planes, solver }
     };
     ranges.map(group).collect()
+}
+
+/// Whether a neighbour shows something new: a repeated frame does not, and one without light cannot be compared.
+fn is_useful(neighbour: &Neighbour<'_>, reference: &[Plane]) -> bool {
+    comparable(neighbour) && neighbour.planes != reference
+}
+
+/// One plane of the reference and of the neighbours `kept`, as the solver takes them; without `glow` it is chroma, which
+/// is scaled about its grey and has no light of its own.
+fn in_light_of<'a>(
+    own: &'a [f32],
+    others: &'a [Cow<'_, [f32]>],
+    kept: &[usize],
+    candidates: &[Candidate<'_>],
+    glow: Option<&dyn Fn(usize) -> Option<&'a Glow>>,
+) -> Vec<Seen<'a>> {
+    let mut seen = vec![Seen { samples: own, gain: 1.0, offset: 0.0, glow: None }];
+    seen.extend(others.iter().zip(kept).map(|(samples, &k)| {
+        let Candidate { gain, offset, .. } = candidates[k];
+        match glow {
+            Some(glow) => Seen { samples, gain, offset, glow: glow(k) },
+            None => Seen { samples, gain, offset: 128.0 * (1.0 - gain), glow: None },
+        }
+    }));
+    seen
 }
 
 /// The samples of a plane, row by row.

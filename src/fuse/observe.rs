@@ -74,6 +74,14 @@ pub(super) struct Seen<'a> {
     pub(super) glow: Option<&'a Glow>,
 }
 
+impl Seen<'_> {
+    /// The sample at row `y`, column `x` of `columns` in the reference's light.
+    pub(super) fn value(&self, y: usize, x: usize, columns: usize) -> f32 {
+        let glow = self.glow.map_or(0.0, |glow| glow.at(y as f32, x as f32));
+        self.gain * self.samples[y * columns + x] + self.offset - glow
+    }
+}
+
 /// A quantity that varies slowly, on nodes `spacing` samples apart (the first at `(spacing - 1) / 2`).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Glow {
@@ -197,10 +205,9 @@ impl Observation {
         (Jobs { heads, jobs }, samples, at)
     }
 
-    /// First sample of a job, counted through the plane.
-    #[cfg(test)]
-    pub(super) fn place(&self, run: &Run, job: usize) -> usize {
-        self.chunks[run.chunk].list.at[job] as usize
+    /// First sample of each job of a run, counted through the plane.
+    pub(super) fn places(&self, run: &Run) -> &[u32] {
+        &self.chunks[run.chunk].list.at[run.jobs.clone()]
     }
 
     /// Whether a run belongs to the reference.

@@ -360,3 +360,30 @@ fn a_neighbour_without_usable_motion_or_light_is_ignored() {
 
 #[path = "families_tests.rs"]
 mod families;
+
+#[test]
+fn a_draft_foretells_what_neighbours_show_and_where_their_motion_is_wrong() {
+    for family in [ColorFamily::YCbCr, ColorFamily::Rgb] {
+        let clip = Clip::new(layout(64, 56, family, false));
+        let (reference, appearance) = clip.reference();
+        let mut fuse =
+            Reconstructor::new(&clip.from, &clip.from.resized(128, 112), Options::default(), CpuLevel::SCALAR)
+                .expect("valid sizes");
+        let mut neighbours = clip.neighbours();
+        let same = Other::new(&clip.from, clip.reference.clone(), (0.0, 0.0));
+        neighbours.push(same.neighbour());
+        let right = fuse.predict(reference, appearance, &neighbours);
+        let misplaced = Field::uniform(56, 64, Shift { dx: -SHIFTS[1].0 + 0.15, dy: -SHIFTS[1].1 });
+        neighbours[1].field = &misplaced;
+        let wrong = fuse.predict(reference, appearance, &neighbours);
+        assert!(right.len() == 5 && right[4].is_none(), "{family:?}: the repeated frame takes no part");
+        let plane = usize::from(family == ColorFamily::Rgb);
+        let seen = &right[0].as_ref().expect("a prediction").seen;
+        assert!(psnr(seen, &clip.others[0].planes[plane]) > 50.0, "{family:?}: what is seen is the frame");
+        let near =
+            |made: &[Option<Prediction>], k: usize| made[k].as_ref().map_or(0.0, |p| psnr(&p.predicted, &p.seen));
+        let (right, wrong): (Vec<f64>, Vec<f64>) = (0..4).map(|k| (near(&right, k), near(&wrong, k))).unzip();
+        assert!(right.iter().all(|near| *near > 34.0), "{family:?}: {right:.1?}");
+        assert!(wrong[1] < right[1] - 3.0, "{family:?}: {right:.1?}, with the second misplaced {wrong:.1?}");
+    }
+}

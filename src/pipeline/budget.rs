@@ -116,7 +116,9 @@ fn solver_bytes(plan: &EnlargePlan) -> u64 {
     // 112 bytes for sixteen samples; a third more as motion splits jobs and lists grow in steps.
     let of = |plane: usize| 12 * samples(&large, plane) * 17 / 16 + frames * samples(from, plane) * 112 / 16 * 4 / 3;
     let between = if large == plan.to { 0 } else { frame_bytes(&large) };
-    (0..geometries).map(of).sum::<u64>() + (8 * frames + 4) * samples(from, 0) + between
+    // What a draft foretells and what is seen, and the samples it was read in.
+    let draft = if plan.drafts { 16 * frames * samples(from, 0) } else { 0 };
+    (0..geometries).map(of).sum::<u64>() + (8 * frames + 4) * samples(from, 0) + between + draft
 }
 
 /// Channel lengths within `limit` bytes.

@@ -96,6 +96,8 @@ pub struct PresetTable {
     pub iterations: usize,
     /// How finely motion is measured.
     pub detail: FieldDetail,
+    /// Whether motion is corrected by what a draft of each picture foretells of its neighbours.
+    pub drafts: bool,
 }
 
 impl Preset {
@@ -116,6 +118,8 @@ impl Preset {
     /// | balanced | normal | 2 (5) | 4 (7) | 7 (12) |
     /// | best | fine | 3 (6) | 5 (9) | 10 (15) |
     ///
+    /// `balanced` above x2, and `best`, make a draft of every picture first and correct motion by it.
+    ///
     /// More frames bring samples between those at hand, and less noise; more steps bring out what they show, until
     /// errors are fitted instead (docs/reconstruction.md).
     pub fn table(self, scale: f64) -> PresetTable {
@@ -132,7 +136,12 @@ impl Preset {
             Self::Best => ([(3, 6), (5, 9), (10, 15)], FieldDetail::Fine),
         };
         let (window, iterations) = frames_and_steps[column];
-        PresetTable { window, iterations, detail }
+        let drafts = match self {
+            Self::Fast => false,
+            Self::Balanced => column > 0,
+            Self::Best => true,
+        };
+        PresetTable { window, iterations, detail, drafts }
     }
 }
 

@@ -88,6 +88,8 @@ pub struct EnlargePlan {
     pub iterations: usize,
     /// How finely motion is measured.
     pub detail: FieldDetail,
+    /// Whether motion is corrected by what a draft of each picture foretells of its neighbours.
+    pub drafts: bool,
     /// Blur of the camera, if given; else it is measured for each scene.
     pub blur: Option<Blur>,
     /// What of the reconstruction takes part.
@@ -146,6 +148,7 @@ impl EnlargeOptions {
             window,
             iterations: table.iterations,
             detail: table.detail,
+            drafts: table.drafts,
             blur: self.blur,
             parts: self.parts,
             light: self.light,

@@ -17,7 +17,7 @@ use super::upscaler::{Alone, Enlarged};
 use crate::error::Result;
 use crate::frame::{Frame, PictureLayout, Plane, PlanePool};
 use crate::fuse::{
-    CALIBRATION_RADIUS, Neighbour, Options, Reconstruction, Reconstructor, Technique, measure_blur,
+    CALIBRATION_RADIUS, Neighbour, Options, Prediction, Reconstruction, Reconstructor, Technique, measure_blur,
     reconstructed_layout,
 };
 use crate::kernels::CpuLevel;
@@ -63,6 +63,8 @@ pub(super) struct FrameEnlarger {
     registrar: Option<Arc<Registrar>>,
     /// How finely fields are refined; `None` where frames are taken to move as a whole.
     detail: Option<FieldDetail>,
+    /// Whether fields are corrected by what a draft foretells.
+    drafts: bool,
     radius: usize,
     /// Frames that are still needed, in order.
     frames: VecDeque<Registered>,
@@ -97,6 +99,7 @@ impl FrameEnlarger {
             engine,
             registrar,
             detail: plan.parts.field.then_some(plan.detail),
+            drafts: plan.drafts && plan.parts.field,
             radius: plan.window,
             frames: VecDeque::new(),
             next: 0,
@@ -169,7 +172,10 @@ impl FrameEnlarger {
         if !self.measured(self.frames[at].scene) {
             self.measure(at)?;
         }
-        let neighbours = beside(&self.frames, self.registrar.as_deref(), self.detail, self.radius, at);
+        let mut neighbours = beside(&self.frames, self.registrar.as_deref(), self.detail, self.radius, at);
+        if let (Engine::Fuse(fusion), Some(registrar), true) = (&mut self.engine, &self.registrar, self.drafts) {
+            correct(&self.frames, &mut neighbours, at, fusion, registrar);
+        }
         let current = &self.frames[at];
         let mut planes = self.large.take(&self.to);
         let (mut made, mut blur, mut trust) = (None, None, None);
@@ -314,4 +320,24 @@ fn beside<'a>(
         }
     });
     found
+}
+
+/// Corrects the fields of `neighbours` by what a draft of frame `at` foretells of them.
+fn correct(
+    frames: &VecDeque<Registered>,
+    neighbours: &mut [Beside<'_>],
+    at: usize,
+    fusion: &mut Fusion,
+    registrar: &Registrar,
+) {
+    let Some(appearance) = &frames[at].appearance else { return };
+    let predictions = fusion.solver.predict(&frames[at].frame.planes, appearance, &offered(frames, neighbours));
+    neighbours.par_iter_mut().zip(predictions).for_each(|(neighbour, prediction)| {
+        if let Some(Prediction { predicted, seen }) = prediction {
+            // The large windows and those for bodies: smaller ones would fit what the draft does not know.
+            let detail = FieldDetail::Normal;
+            let field = registrar.correct_field(predicted.view(), seen.view(), &neighbour.field, detail);
+            neighbour.field = Cow::Owned(field);
+        }
+    });
 }

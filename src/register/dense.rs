@@ -4,6 +4,8 @@
 //! 16 x 16 pixels at full size: small ones fit aliasing, which looks like detail that moves otherwise. Smaller ones are
 //! used only where the residual of the large ones asks for it. Method and measurements are in docs/registration.md.
 
+use ndarray::ArrayView2;
+
 use super::field::Field;
 use super::nodes::{Acceptance, Found, Pass, Window};
 use super::prepare::{Level, Prepared, sample_step};
@@ -136,6 +138,30 @@ impl Registrar {
         let model = Affine::fitted(&field, &found).unwrap_or(Affine::constant([0.0; 2]));
         settle(&mut field, &found, &model);
         pair.detailed(field, &found, detail, Some(initial))
+    }
+
+    /// Corrects `field` by what a picture made with its help foretells of the moving frame.
+    ///
+    /// `predicted` and `seen` are that frame as foretold and as it is, in the same light, 8-bit scale. Both are aliased
+    /// alike, which the frames themselves are not: what differs between them is the error of the field (the alternation of
+    /// estimating picture and motion in Hardie, Barnard and Armstrong 1997, doi:10.1109/83.650116).
+    ///
+    /// # Panics
+    /// If a plane or the field is for another size.
+    pub fn correct_field(
+        &self,
+        predicted: ArrayView2<'_, f32>,
+        seen: ArrayView2<'_, f32>,
+        field: &Field,
+        detail: FieldDetail,
+    ) -> Field {
+        let prepared = |plane: ArrayView2<'_, f32>| {
+            let level = Level { rows: self.height, columns: self.width, pixels: plane.iter().copied().collect() };
+            assert_eq!(plane.dim(), (self.height, self.width), "a plane of another size");
+            Prepared::of_one_size(level.smoothed(&self.taps, self.cpu))
+        };
+        let still = Field::uniform(self.height, self.width, Shift::default());
+        self.refine_field(&prepared(predicted), &prepared(seen), &still, detail).then(field)
     }
 }
 

@@ -187,3 +187,19 @@ fn threads_and_cpu_levels_do_not_show() {
         }
     }
 }
+
+#[test]
+fn a_field_is_corrected_by_what_it_foretells_wrongly() {
+    let (size, motion) = ((96, 128), [1.37, -2.61]);
+    let scene = Scene::new(11, 0.5);
+    let registrar = registrar(&warped(&scene, size, |_, _| motion));
+    let seen = digitized(&warped(&scene, size, |_, _| motion), 1.0, 3);
+    for error in [[0.0, 0.0], [0.2, -0.15], [-0.4, 0.3]] {
+        let assumed = [motion[0] + error[0], motion[1] + error[1]];
+        let field = Field::uniform(size.0, size.1, Shift { dy: assumed[0], dx: assumed[1] });
+        let predicted = warped(&scene, size, |_, _| assumed);
+        let corrected = registrar.correct_field(predicted.view(), seen.view(), &field, FieldDetail::Normal);
+        let [middle, high] = errors(&corrected, |_, _| motion, |_, _| true);
+        assert!(middle < 0.02 && high < 0.06, "{error:?}: {middle:.3}, {high:.3}");
+    }
+}

@@ -122,6 +122,12 @@ impl Prepared {
         Self { levels, spectra, detail, likeness_level, values }
     }
 
+    /// One size alone, which is enough to refine motion.
+    pub(super) fn of_one_size(level: Level) -> Self {
+        let detail = Level { rows: 0, columns: 0, pixels: Vec::new() };
+        Self { levels: vec![level], spectra: Vec::new(), detail, likeness_level: 0, values: Vec::new() }
+    }
+
     /// Value below which a share `q` (0 to 1) of the pixels lies.
     pub(super) fn quantile(&self, q: f64) -> f64 {
         let last = self.values.len() - 1;
