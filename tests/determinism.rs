@@ -60,6 +60,12 @@ fn fractional_scales_give_the_same_bits() {
 }
 
 #[test]
+fn drafts_give_the_same_bits() {
+    assert_same_everywhere("--method map --preset best --frames 5", 5);
+    assert_same_everywhere("--method map --scale 3 --window 1 --frames 3", 3);
+}
+
+#[test]
 fn interpolation_gives_the_same_bits() {
     assert_same_everywhere("--method lanczos --scale 2.7 --frames 20", 20);
     assert_same_everywhere("--method bicubic --size 700x400 --frames 10", 10);

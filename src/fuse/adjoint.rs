@@ -161,7 +161,7 @@ fn a_frame_sees_the_blurred_scene_where_its_field_says() {
     let mut compared = 0;
     for (chunk, job, read) in case.forward(&x, 0..80) {
         let run = Run { frame: 0, chunk, jobs: job..job + 1 };
-        let (weights, at) = (case.observation.jobs(&run).jobs[0].weight, case.observation.places(&run)[0] as usize);
+        let (weights, at) = (case.observation.jobs(&run).jobs[0].weight, case.observation.place(&run));
         for i in (0..LANES).filter(|&i| weights[i] > 0) {
             let (q, p) = (at / 48, at % 48 + i);
             let v = if case.observation.is_reference(&run) { [0.0; 2] } else { field.at(q as f32, p as f32) };

@@ -289,10 +289,10 @@ impl Solver {
                 let jobs = observation.jobs(run);
                 read.resize(jobs.heads.len(), [0.0; LANES]);
                 predict(optics.cpu, &window.rows, jobs, window.picture, &mut read);
-                for (k, (head, at)) in jobs.heads.iter().zip(observation.places(run)).enumerate() {
+                for ((head, job), values) in jobs.heads.iter().zip(run.jobs.clone()).zip(&read) {
                     // Jobs at the border of two bands are met in both.
                     if rows.contains(&(head.row.clamp(0, height as i32 - 1) as usize)) {
-                        found.push((run.frame, *at as usize, jobs.jobs[k].weight, read[k]));
+                        found.push((run.frame, run.chunk, job, *values));
                     }
                 }
             };
@@ -300,15 +300,20 @@ impl Solver {
             found
         });
         let parts: Vec<Vec<_>> = parts.collect();
-        let shown = seen.iter().map(|seen| Plane::from_shape_fn(size, |(y, x)| seen.value(y, x, columns)));
-        let mut frames: Vec<[Plane; 2]> = shown.map(|plane| [plane.clone(), plane]).collect();
-        for (frame, at, weights, values) in parts.into_iter().flatten() {
-            let (y, x) = (at / columns, at % columns);
-            for (i, value) in values.iter().take(columns - x).enumerate().filter(|(i, _)| weights[*i] > 0) {
-                frames[frame][0][[y, x + i]] = *value;
+        let shown = |(frame, seen): (usize, &Seen<'_>)| {
+            // Local light is in the samples of jobs; where there are none it does not matter.
+            let value = |sample: &f32| seen.gain * sample + seen.offset;
+            let plain = || seen.samples.iter().map(value).collect();
+            let mut planes: [Vec<f32>; 2] = [plain(), plain()];
+            for (_, chunk, job, values) in parts.iter().flatten().filter(|(of, ..)| *of == frame) {
+                let (at, weights, samples) = observation.job(*chunk, *job);
+                for i in (0..LANES.min(columns - at % columns)).filter(|i| weights[*i] > 0) {
+                    (planes[0][at + i], planes[1][at + i]) = (values[i], samples[i]);
+                }
             }
-        }
-        frames
+            planes.map(|plane| Plane::from_shape_vec(size, plane).unwrap_or_else(|_| Plane::zeros(size)))
+        };
+        seen.par_iter().enumerate().map(shown).collect()
     }
 
     /// Sum of the squared errors of predicting frame `frame`, each at most `bound`, by confidence, and the sum of those.

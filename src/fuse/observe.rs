@@ -74,14 +74,6 @@ pub(super) struct Seen<'a> {
     pub(super) glow: Option<&'a Glow>,
 }
 
-impl Seen<'_> {
-    /// The sample at row `y`, column `x` of `columns` in the reference's light.
-    pub(super) fn value(&self, y: usize, x: usize, columns: usize) -> f32 {
-        let glow = self.glow.map_or(0.0, |glow| glow.at(y as f32, x as f32));
-        self.gain * self.samples[y * columns + x] + self.offset - glow
-    }
-}
-
 /// A quantity that varies slowly, on nodes `spacing` samples apart (the first at `(spacing - 1) / 2`).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Glow {
@@ -205,9 +197,16 @@ impl Observation {
         (Jobs { heads, jobs }, samples, at)
     }
 
-    /// First sample of each job of a run, counted through the plane.
-    pub(super) fn places(&self, run: &Run) -> &[u32] {
-        &self.chunks[run.chunk].list.at[run.jobs.clone()]
+    /// A job's first sample, counted through the plane, the weights of its samples, and the samples.
+    pub(super) fn job(&self, chunk: usize, job: usize) -> (usize, &[u8; LANES], &[f32; LANES]) {
+        let Chunk { list, samples, .. } = &self.chunks[chunk];
+        (list.at[job] as usize, &list.jobs[job].weight, &samples[job])
+    }
+
+    /// First sample of a run, counted through the plane.
+    #[cfg(test)]
+    pub(super) fn place(&self, run: &Run) -> usize {
+        self.chunks[run.chunk].list.at[run.jobs.start] as usize
     }
 
     /// Whether a run belongs to the reference.
