@@ -36,6 +36,7 @@ fn variants() -> Vec<Variant> {
         ("no bounds", Parts { bounds: false, ..all }, usual, map),
         ("no prior", Parts { prior: false, ..all }, usual, map),
         ("no light", Parts { glow: false, ..all }, usual, map),
+        ("no drafts", Parts { drafts: false, ..all }, usual, map),
         ("no model of blur", all, Some(Blur::Gaussian(0.1)), map),
         ("blur told (Gaussian 0.4)", all, Some(Blur::Gaussian(0.4)), map),
         ("chroma interpolated", Parts { chroma: false, ..all }, usual, map),

@@ -78,13 +78,16 @@ pub struct Parts {
     pub prior: bool,
     /// Light that differs slowly over the picture.
     pub glow: bool,
+    /// Motion corrected by a draft, where the preset makes one.
+    pub drafts: bool,
     /// Reconstruction of chroma; without it chroma is interpolated.
     pub chroma: bool,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { field: true, confidence: true, gate: true, bounds: true, prior: true, glow: true, chroma: true }
+        let all = true;
+        Self { field: all, confidence: all, gate: all, bounds: all, prior: all, glow: all, drafts: all, chroma: all }
     }
 }
 

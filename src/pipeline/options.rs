@@ -148,7 +148,7 @@ impl EnlargeOptions {
             window,
             iterations: table.iterations,
             detail: table.detail,
-            drafts: table.drafts,
+            drafts: table.drafts && self.parts.drafts,
             blur: self.blur,
             parts: self.parts,
             light: self.light,
