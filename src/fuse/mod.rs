@@ -356,29 +356,26 @@ impl Reconstructor {
         appearance: &Appearance,
         neighbours: &[Neighbour<'_>],
     ) -> Option<f64> {
-        let candidates: Vec<Candidate<'_>> = neighbours.iter().filter(|n| comparable(n)).map(candidate).collect();
+        let neighbours: Vec<&Neighbour<'_>> = neighbours.iter().filter(|n| is_useful(n, reference)).collect();
+        let candidates: Vec<Candidate<'_>> = neighbours.iter().map(|n| candidate(n)).collect();
         let noise = f64::from(self.judge.compare(appearance, &candidates));
-        let trusted = |k: usize| mean(self.judge.weights(k)) >= LEAST_CONFIDENCE;
-        if candidates.len() != neighbours.len() || candidates.len() < 2 || !(0..candidates.len()).all(trusted) {
+        let kept: Vec<usize> =
+            (0..candidates.len()).filter(|&k| mean(self.judge.weights(k)) >= LEAST_CONFIDENCE).collect();
+        if kept.len() < 2 {
             return None;
         }
-        let weights: Vec<Vec<f32>> = (0..candidates.len()).map(|k| self.judge.weights(k).to_vec()).collect();
-        let moved = candidates.iter().zip(&weights).map(|(c, weights)| Moved { field: c.field, weights });
-        let moved: Vec<_> = moved.collect();
+        let moved = |&k: &usize| Moved { field: candidates[k].field, weights: self.judge.weights(k) };
+        let moved: Vec<_> = kept.iter().map(moved).collect();
         let own = slice(&reference[0]);
-        let others: Vec<_> = neighbours.iter().map(|n| slice(&n.planes[0])).collect();
-        let mut seen = vec![Seen { samples: &own, gain: 1.0, offset: 0.0, glow: None }];
-        seen.extend(others.iter().zip(&candidates).map(|(samples, c)| {
-            let (gain, offset) = (c.gain, c.offset);
-            Seen { samples, gain, offset, glow: None }
-        }));
+        let others: Vec<_> = kept.iter().map(|&k| slice(&neighbours[k].planes[0])).collect();
+        let seen = in_light_of(&own, &others, &kept, &candidates, Some(&|_| None));
         // More steps than a picture gets, and hardly any regularisation: both would hide the blur.
         let schedule = Schedule { iterations: 10, lambda: 0.1, alone: 1.0, ..self.schedule(noise, 0.0, false) };
         let mut picture = Plane::zeros((self.to.height, self.to.width));
         let solver = &mut self.groups[0].solver;
         solver.observe(&moved);
         let (mut error, mut weight) = (0.0, 0.0);
-        for held in [candidates.len() / 2, candidates.len() / 2 + 1] {
+        for held in [kept.len() / 2, kept.len() / 2 + 1] {
             solver.hold_out(Some(held));
             solver.solve(&seen, schedule, None, &mut picture);
             let (e, w) = solver.prediction_error(held, schedule.bound.0);
