@@ -79,7 +79,9 @@ struct MemoryParts {
 impl Inspect {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<Outcome> {
         let spec = self.reading.spec(&self.input);
-        let mut reader = VideoReader::open(&spec, 0, CpuLevel::detect())?;
+        // As upscaling would read it, so that the forecast sees the same frames.
+        let open = if self.method.is_multi_frame() { VideoReader::open_with_coding } else { VideoReader::open };
+        let mut reader = open(&spec, 0, CpuLevel::detect())?;
         let media = reader.media_info();
         let info = reader.info().clone();
         let scale = if self.method == Method::None { None } else { Some(Scale::Factor(self.scale)) };

@@ -42,8 +42,10 @@ pub(super) struct Schedule {
     pub(super) iterations: usize,
     /// Lower end of the spectrum that is solved for, in (0, 1).
     pub(super) lambda: f64,
-    /// Gain of the prior, 8-bit scale a step.
+    /// Gain of the prior where all frames take part, 8-bit scale a step.
     pub(super) prior: f32,
+    /// Most times that gain where fewer do.
+    pub(super) loosest: f32,
     /// Largest residual that counts in full, 8-bit scale, at the first and at the last step.
     pub(super) bound: (f32, f32),
     /// Noise bound of a sample, 8-bit scale: what POCS leaves alone.
@@ -107,8 +109,10 @@ const WHOLE_SPREAD: f32 = 0.1;
 /// One step of the iteration.
 #[derive(Debug, Clone, Copy)]
 struct Step {
-    /// Momentum, step, prior.
-    gains: [f32; 3],
+    /// Momentum, step.
+    gains: [f32; 2],
+    /// Gain of the prior, most times that gain.
+    prior: [f32; 2],
     dead: f32,
     bound: f32,
     /// Range that values are projected onto, if any.
@@ -123,7 +127,7 @@ impl Iteration {
         let step = |((momentum, step), bound): ((f32, f32), f32)| {
             let (momentum, step) = if self.sets { (0.0, RELAXATION) } else { (momentum, step) };
             let bound = if self.robust { bound } else { f32::MAX };
-            Step { gains: [momentum, step, prior], dead, bound, range }
+            Step { gains: [momentum, step], prior: [prior, schedule.loosest], dead, bound, range }
         };
         schedule.steps().into_iter().zip(schedule.bounds()).map(step).collect()
     }
@@ -379,6 +383,9 @@ impl Solver {
     /// One step of the semi-iteration; the new estimate replaces `previous`, then the two change places.
     fn correct(&mut self, step: Step) {
         let (band, stride) = (self.band(), self.optics.grid.stride());
+        // Every sample counts alike, so the fewer there are around a pixel the more the prior has to say.
+        let full = (self.whole.len() as f64 / (self.maps.0.scale * self.maps.1.scale)) as f32;
+        let prior = [step.prior[0], full, step.prior[1]];
         let Self { optics, observation, x, previous, inverse, tasks, held, .. } = self;
         let x = &x[..];
         previous.par_chunks_mut(band * stride).zip(tasks).enumerate().for_each(|(n, (rows, scratch))| {
@@ -395,7 +402,7 @@ impl Solver {
             };
             let finish = |y: usize, gradient: &[f32]| {
                 let row = &mut rows[(y - start) * stride..][..stride];
-                step_row(optics, y, x, row, gradient, &inverse[y * stride..][..stride], step);
+                step_row(optics, y, x, row, gradient, &inverse[y * stride..][..stride], (step, prior));
             };
             optics.sweep(observation, range, Some(x), scratch, work, finish);
         });
@@ -423,7 +430,15 @@ fn middle(mut values: Vec<f32>) -> f32 {
 }
 
 /// Row `y` of the new estimate, nearest margins filled, in place of the one before last.
-fn step_row(optics: &Optics, y: usize, x: &[f32], row: &mut [f32], gradient: &[f32], inverse: &[f32], step: Step) {
+fn step_row(
+    optics: &Optics,
+    y: usize,
+    x: &[f32],
+    row: &mut [f32],
+    gradient: &[f32],
+    inverse: &[f32],
+    (step, prior): (Step, [f32; 3]),
+) {
     let (grid, stride): (&Grid, usize) = (&optics.grid, optics.grid.stride());
     let start = |y: isize| mirrored(y, grid.height) * stride;
     let (up, here, down) = (start(y as isize - 1), y * stride, start(y as isize + 1));
@@ -433,7 +448,7 @@ fn step_row(optics: &Optics, y: usize, x: &[f32], row: &mut [f32], gradient: &[f
         let (left, right) = (grid.slot(phase as isize - 1), grid.slot(phase as isize + 1));
         let rows = [here + at, here + left, here + right, up + at, down + at];
         let (gradient, inverse) = (&gradient[at..][..length], &inverse[at..][..length]);
-        chebyshev_step(optics.cpu, &mut row[at..at + length], x, rows, gradient, inverse, step.gains);
+        chebyshev_step(optics.cpu, &mut row[at..at + length], x, rows, gradient, inverse, step.gains, prior);
         if let Some((low, high)) = step.range {
             limit(optics.cpu, &mut row[at..at + length], low, high);
         }

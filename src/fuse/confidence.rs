@@ -168,12 +168,17 @@ impl Judge {
     ///
     /// The mean confidence of the candidates `kept` around each pixel of the reference opens the gate from 0 at
     /// [`GATE`]`.0` to 1 at `.1`; their weights are multiplied by it. Where it is shut, the reference stands alone.
-    pub(super) fn gate(&mut self, kept: &[usize], candidates: &[Candidate<'_>]) -> f64 {
+    ///
+    /// Unless it is `wanted` the gate is open everywhere.
+    pub(super) fn gate(&mut self, kept: &[usize], candidates: &[Candidate<'_>], wanted: bool) -> f64 {
         if kept.is_empty() {
             (self.mass, self.gate) = (Glow::default(), Glow::default());
             return 0.0;
         }
         self.measure_mass(kept, candidates);
+        if !wanted {
+            self.gate.nodes.fill(1.0);
+        }
         let (columns, gate) = (self.columns, &self.gate);
         if gate.nodes.iter().any(|open| *open < 1.0) {
             for &k in kept {
@@ -197,12 +202,17 @@ impl Judge {
         for sums in &sums {
             mean.iter_mut().zip(sums).for_each(|(m, s)| *m += s);
         }
-        let part = 2.0 / ((GATE_CELL * GATE_CELL) as f32 * kept.len() as f32);
+        // Samples that a cell holds: those of every second row; cells at the lower and right border may be smaller.
+        let held = |n: usize, size: usize| (size - n * GATE_CELL).min(GATE_CELL);
+        for (n, mean) in mean.iter_mut().enumerate() {
+            let samples = held(n / columns, self.rows).div_ceil(2) * held(n % columns, self.columns);
+            *mean /= (samples * kept.len()) as f32;
+        }
         let along: Vec<f32> = mean.chunks_exact(columns).flat_map(|row| blurred(row, 1, columns)).collect();
         let mut nodes = vec![0.0; rows * columns];
         for x in 0..columns {
             let column = blurred(&along[x..], columns, rows);
-            nodes[x..].iter_mut().step_by(columns).zip(column).for_each(|(node, sum)| *node = sum * part);
+            nodes[x..].iter_mut().step_by(columns).zip(column).for_each(|(node, mean)| *node = mean);
         }
         let open = nodes.iter().map(|mean| ((mean - GATE.0) / (GATE.1 - GATE.0)).clamp(0.0, 1.0)).collect();
         self.gate = Glow { spacing: GATE_CELL, rows, columns, nodes: open };

@@ -51,6 +51,9 @@ const LEAST_CONFIDENCE: f64 = 0.25;
 /// Lanczos reduction lose 0.3 dB to Lanczos at x2); one frame cannot tell noise from detail either. Above x2 there is
 /// more to gain (0.1 dB on walk) and less to spoil.
 const ALONE: [(f64, f64); 2] = [(0.85, 3.0), (1.0, 6.0)];
+/// Most times the prior counts more where fewer frames take part, up to x2 and above: worth 0.1 dB on walk at x4, and
+/// -0.02 at x2, where frames alone are kept back by [`ALONE`].
+const LOOSEST: [f32; 2] = [1.0, 4.0];
 /// Steps of a draft: more fit what the field gets wrong.
 const DRAFT_STEPS: usize = 3;
 /// Largest scale that pictures are reconstructed at: further up there is nothing that frames could show.
@@ -344,7 +347,8 @@ impl Reconstructor {
         if !parts.confidence {
             self.judge.trust_all(&kept);
         }
-        let multi_frame_share = if parts.gate { self.judge.gate(&kept, &candidates) } else { 1.0 };
+        let open = self.judge.gate(&kept, &candidates, parts.gate);
+        let multi_frame_share = if kept.is_empty() { 0.0 } else { open };
         Agreement { candidates, kept, noise, multi_frame_share }
     }
 
@@ -364,6 +368,10 @@ impl Reconstructor {
         if kept.len() < 2 {
             return None;
         }
+        // Those whose vectors are shortest; frame 0 is the reference.
+        let mut nearest: Vec<usize> = (1..=kept.len()).collect();
+        nearest.sort_by(|a, b| length(candidates[kept[a - 1]].field).total_cmp(&length(candidates[kept[b - 1]].field)));
+        nearest.truncate(2);
         let moved = |&k: &usize| Moved { field: candidates[k].field, weights: self.judge.weights(k) };
         let moved: Vec<_> = kept.iter().map(moved).collect();
         let own = slice(&reference[0]);
@@ -375,7 +383,7 @@ impl Reconstructor {
         let solver = &mut self.groups[0].solver;
         solver.observe(&moved);
         let (mut error, mut weight) = (0.0, 0.0);
-        for held in [kept.len() / 2, kept.len() / 2 + 1] {
+        for held in nearest {
             solver.hold_out(Some(held));
             solver.solve(&seen, schedule, None, &mut picture);
             let (e, w) = solver.prediction_error(held, schedule.bound.0);
@@ -407,6 +415,7 @@ impl Reconstructor {
             iterations: if chroma && !parts.chroma { 0 } else { iterations },
             lambda: (lambda + 0.02 * error + 0.012 * error * error).min(0.6),
             prior: if parts.prior { prior } else { 0.0 },
+            loosest: LOOSEST[usize::from(scale > 2.0)],
             bound: if parts.bounds { bound } else { (f32::MAX, f32::MAX) },
             technique: self.options.technique,
             dead: (1.5 * error).max(1.0) as f32,
@@ -479,6 +488,13 @@ fn mean(values: &[f32]) -> f64 {
     };
     let parts: Vec<f64> = values.par_chunks(4096).map(part).collect();
     parts.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Mean length of the vectors of a field, from 64 places.
+fn length(field: &Field) -> f32 {
+    let (height, width) = field.size();
+    let at = |n: usize| field.at((height * (n / 8)) as f32 / 8.0, (width * (n % 8)) as f32 / 8.0);
+    (0..64).map(at).map(|[dy, dx]| dy.hypot(dx)).sum::<f32>() / 64.0
 }
 
 /// Whether a neighbour's light is usable numbers.

@@ -387,3 +387,17 @@ fn a_draft_foretells_what_neighbours_show_and_where_their_motion_is_wrong() {
         assert!(wrong[1] < right[1] - 3.0, "{family:?}: {right:.1?}, with the second misplaced {wrong:.1?}");
     }
 }
+
+#[test]
+fn trust_is_the_same_at_the_borders_of_any_size() {
+    for (width, height) in [(32, 32), (33, 35), (34, 33), (35, 17), (1, 21), (1, 1)] {
+        let clip = Clip::new(layout(width, height, ColorFamily::Gray, false));
+        let (reference, appearance) = clip.reference();
+        let brighter = Other::new(&clip.from, vec![reference[0].mapv(|v| v + 0.3)], (0.0, 0.0));
+        let to = clip.from.resized(2 * width, 2 * height);
+        let mut fuse = Reconstructor::new(&clip.from, &to, Options::default(), CpuLevel::SCALAR).expect("valid sizes");
+        run(&mut fuse, &to, (reference, appearance), &[brighter.neighbour()]);
+        let [confidence, gate] = fuse.maps();
+        assert!(confidence.iter().chain(&gate).all(|v| *v > 0.99), "{width}x{height}: {confidence:.2}, {gate:.2}");
+    }
+}

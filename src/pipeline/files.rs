@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::budget::{MemoryPlan, capacities};
 use super::control::Control;
 use super::maps::MapFolder;
-use super::method::Method;
 use super::options::{EnlargeOptions, EnlargePlan};
 use super::registration::{FrameMotion, FrameRegistrar};
 use super::topology;
@@ -170,8 +169,7 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let cpu = CpuLevel::detect();
     job.output.check((!job.input.is_pipe()).then_some(job.input.path.as_path()))?;
     let pool = pool(job.threads)?;
-    let open =
-        if matches!(job.enlarge.method, Method::Fuse(_)) { VideoReader::open_with_coding } else { VideoReader::open };
+    let open = if job.enlarge.method.is_multi_frame() { VideoReader::open_with_coding } else { VideoReader::open };
     let mut reader = open(&job.input, job.threads, cpu)?;
     let source = reader.info().clone();
     let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;

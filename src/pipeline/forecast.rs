@@ -102,7 +102,9 @@ impl Forecast {
         let alias = alias(&parts, &maps, noise);
         Ok(Self {
             seconds_per_frame: busy.as_secs_f64() / seen.len().max(1) as f64,
-            mean_shift: seen.iter().skip(1).map(|s| s.shift).sum::<f64>() / seen.len().saturating_sub(1).max(1) as f64,
+            // Folded from 0, as an empty sum is -0.
+            mean_shift: seen.iter().skip(1).fold(0.0, |sum, s| sum + s.shift)
+                / seen.len().saturating_sub(1).max(1) as f64,
             multi_frame_share: mean(|s| s.share),
             noise,
             subpixel_diversity: diversity(&maps[..maps.len().min(2 * plan.window + 1)], phases(&plan)),

@@ -115,6 +115,8 @@ pub(super) fn lit_planes(layout: &PictureLayout) -> usize {
 const FACTORS: std::ops::RangeInclusive<f64> = 1.0..=8.0;
 /// Most pixels of an output picture: 32768 x 16384.
 const MAX_OUTPUT: usize = 1 << 29;
+/// Longest side of an output picture: beyond it positions of samples are no longer exact.
+const MAX_SIDE: usize = 1 << 21;
 
 impl EnlargeOptions {
     /// Checks the options against an input of layout `from`.
@@ -167,10 +169,10 @@ impl EnlargeOptions {
         if !allowed(from.width, width) || !allowed(from.height, height) {
             return Err(usage(format!("{width}x{height} from {}x{}", from.width, from.height)));
         }
-        if width.checked_mul(height).is_none_or(|pixels| pixels > MAX_OUTPUT) {
+        if width.max(height) > MAX_SIDE || width.checked_mul(height).is_none_or(|pixels| pixels > MAX_OUTPUT) {
             return Err(Error::new(
                 Kind::Resource,
-                format!("pictures of {width}x{height}; the limit is {MAX_OUTPUT} pixels"),
+                format!("pictures of {width}x{height}; the limit is {MAX_OUTPUT} pixels, {MAX_SIDE} on a side"),
             )
             .hint("take a smaller scale"));
         }

@@ -67,8 +67,9 @@ impl Registered {
         let shift = self.motion.global();
         FrameMotion {
             frame: self.frame.index,
-            dx: shift.dx,
-            dy: shift.dy,
+            // No negative zero, which would be printed.
+            dx: shift.dx + 0.0,
+            dy: shift.dy + 0.0,
             confidence: self.confidence,
             scene_cut: self.scene_cut,
         }

@@ -1,7 +1,8 @@
 //! The fuse stage: holds the frames of a sliding window and enlarges each one when its neighbours are known.
 //!
 //! Output frame t depends on the input frames t - R to t + R of its scene and on nothing else: motion inside the
-//! window starts from the chained shifts of successive frames but is always refined against frame t itself.
+//! window starts from the chained shifts of successive frames but is always refined against frame t itself. (A blur that is
+//! measured is that of the scene's opening frames.)
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -331,7 +332,11 @@ fn correct(
     registrar: &Registrar,
 ) {
     let Some(appearance) = &frames[at].appearance else { return };
-    let predictions = fusion.solver.predict(&frames[at].frame.planes, appearance, &offered(frames, neighbours));
+    let offered = offered(frames, neighbours);
+    if offered.len() != neighbours.len() {
+        return;
+    }
+    let predictions = fusion.solver.predict(&frames[at].frame.planes, appearance, &offered);
     neighbours.par_iter_mut().zip(predictions).for_each(|(neighbour, prediction)| {
         if let Some(Prediction { predicted, seen }) = prediction {
             // The large windows and those for bodies: smaller ones would fit what the draft does not know.
