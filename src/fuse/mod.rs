@@ -53,7 +53,7 @@ const LEAST_CONFIDENCE: f64 = 0.25;
 const ALONE: [(f64, f64); 2] = [(0.85, 3.0), (1.0, 6.0)];
 /// Most times the prior counts more where fewer frames take part, up to x2 and above: worth 0.1 dB on walk at x4, and
 /// -0.02 at x2, where frames alone are kept back by [`ALONE`].
-const LOOSEST: [f32; 2] = [1.0, 4.0];
+const LOOSEST: [f32; 2] = [1.0, 6.0];
 /// Steps of a draft: more fit what the field gets wrong.
 const DRAFT_STEPS: usize = 3;
 /// Largest scale that pictures are reconstructed at: further up there is nothing that frames could show.

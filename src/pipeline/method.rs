@@ -115,8 +115,8 @@ impl Preset {
     /// | preset | motion | frames on each side (steps) up to x2 | up to x3 | above |
     /// |---|---|---|---|---|
     /// | fast | coarse | 1 (3) | 1 (4) | 2 (5) |
-    /// | balanced | normal | 2 (5) | 4 (7) | 7 (12) |
-    /// | best | fine | 3 (6) | 5 (9) | 10 (15) |
+    /// | balanced | normal | 2 (5) | 4 (7) | 7 (15) |
+    /// | best | fine | 3 (6) | 5 (9) | 10 (22) |
     ///
     /// `balanced` above x2, and `best`, make a draft of every picture first and correct motion by it.
     ///
@@ -132,8 +132,8 @@ impl Preset {
         };
         let (frames_and_steps, detail) = match self {
             Self::Fast => ([(1, 3), (1, 4), (2, 5)], FieldDetail::Coarse),
-            Self::Balanced => ([(2, 5), (4, 7), (7, 12)], FieldDetail::Normal),
-            Self::Best => ([(3, 6), (5, 9), (10, 15)], FieldDetail::Fine),
+            Self::Balanced => ([(2, 5), (4, 7), (7, 15)], FieldDetail::Normal),
+            Self::Best => ([(3, 6), (5, 9), (10, 22)], FieldDetail::Fine),
         };
         let (window, iterations) = frames_and_steps[column];
         let drafts = match self {
