@@ -448,7 +448,7 @@ fn step_row(
         let (left, right) = (grid.slot(phase as isize - 1), grid.slot(phase as isize + 1));
         let rows = [here + at, here + left, here + right, up + at, down + at];
         let (gradient, inverse) = (&gradient[at..][..length], &inverse[at..][..length]);
-        chebyshev_step(optics.cpu, &mut row[at..at + length], x, rows, gradient, inverse, step.gains, prior);
+        chebyshev_step(optics.cpu, &mut row[at..at + length], x, rows, gradient, inverse, (step.gains, prior));
         if let Some((low, high)) = step.range {
             limit(optics.cpu, &mut row[at..at + length], low, high);
         }

@@ -59,17 +59,17 @@ levels! {
     /// One Chebyshev step with a total-variation prior, in place of the estimate before last.
     ///
     /// `previous = x + momentum*(x - previous) + step*inverse*gradient - gain * sum over 4 neighbours of
-    /// clamp(x - neighbour, +-1)`, `gains` being (momentum, step) and `prior` (gain where the density is full, full
-    /// density, most times that gain where it is less); without momentum `previous` is not read. `at` holds where the rows of x, its left, right, upper and lower neighbour start in
-    /// `data`. Panics if a slice leaves `data`.
+    /// clamp(x - neighbour, +-1)`, where `gain` is `prior * clamp(full * inverse, 1, most)`; without momentum `previous` is
+    /// not read. `gains` are (momentum, step) and (prior, full density, most). `at` holds where the rows of x, its left,
+    /// right, upper and lower neighbour start in `data`. Panics if a slice leaves `data`.
     pub(crate) fn chebyshev_step(
-        previous: &mut [f32], data: &[f32], at: [usize; 5], gradient: &[f32], inverse: &[f32], gains: [f32; 2],
-        prior: [f32; 3],
+        previous: &mut [f32], data: &[f32], at: [usize; 5], gradient: &[f32], inverse: &[f32],
+        gains: ([f32; 2], [f32; 3]),
     ) {
         let n = previous.len();
         let [x, left, right, up, down] = at.map(|at| &data[at..][..n]);
         let (gradient, inverse) = (&gradient[..n], &inverse[..n]);
-        let ([momentum, step], [prior, full, most]) = (gains, prior);
+        let ([momentum, step], [prior, full, most]) = gains;
         for i in 0..n {
             let c = x[i];
             let rough = (bounded(c, left[i]) + bounded(c, right[i])) + (bounded(c, up[i]) + bounded(c, down[i]));
@@ -194,7 +194,7 @@ mod tests {
         let (offsets, weights): (Vec<usize>, Vec<f32>) = (0..n % 19).map(|k| (2 * k, 0.3 - 0.07 * k as f32)).unzip();
         match which {
             0 => weighted_sum(level, &mut out, &data, &offsets, &weights, n.is_multiple_of(2)),
-            1 => chebyshev_step(level, &mut out, &data, [4, 3, 5, 9, 0], &a, &b, [0.3, 2.3], [0.1, 1.5, 4.0]),
+            1 => chebyshev_step(level, &mut out, &data, [4, 3, 5, 9, 0], &a, &b, ([0.3, 2.3], [0.1, 1.5, 4.0])),
             2 => inverse(level, &mut out, 0.5),
             3 => agreement(level, &mut out, &a),
             4 => matched_difference(level, &mut out, &a, 0.9, 2.0),
