@@ -54,7 +54,7 @@ impl Case {
             predict(CpuLevel::SCALAR, &window.rows, self.observation.jobs(run), window.picture, &mut out);
             seen.extend(out.into_iter().enumerate().map(|(n, lane)| (run.chunk, run.jobs.start + n, lane)));
         };
-        self.optics.sweep(&self.observation, rows, Some(&packed), &mut Scratch::default(), work, |_, _| {});
+        self.optics.read(&self.observation, rows, &packed, &mut Scratch::default(), work);
         seen
     }
 

@@ -300,7 +300,7 @@ impl Solver {
                     }
                 }
             };
-            optics.sweep(observation, rows.clone(), Some(x), scratch, work, |_, _| {});
+            optics.read(observation, rows.clone(), x, scratch, work);
             found
         });
         let parts: Vec<Vec<_>> = parts.collect();
@@ -346,7 +346,7 @@ impl Solver {
                     }
                 }
             };
-            optics.sweep(observation, rows.clone(), Some(x), scratch, work, |_, _| {});
+            optics.read(observation, rows.clone(), x, scratch, work);
             (error, weight)
         });
         let parts: Vec<(f64, f64)> = parts.collect();

@@ -10,21 +10,14 @@ use rayon::prelude::*;
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftDirection, FftPlannerScalar};
 
+use crate::kernels::sizes::fast_size;
+
 /// Lines turned by one task at a time.
 const TILE: usize = 16;
 
 /// The smallest even `2^a 3^b 5^c` that is at least `n`.
 pub(super) fn even_fast_size(n: usize) -> usize {
-    let smooth = |n: usize| {
-        let mut rest = n;
-        for prime in [2, 3, 5] {
-            while rest.is_multiple_of(prime) {
-                rest /= prime;
-            }
-        }
-        rest == 1
-    };
-    (n.max(2)..).find(|&n| n % 2 == 0 && smooth(n)).unwrap_or(n)
+    2 * fast_size(n.div_ceil(2))
 }
 
 /// Transforms along the axes of grids of `rows x columns`.

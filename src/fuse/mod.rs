@@ -352,46 +352,6 @@ impl Reconstructor {
         Agreement { candidates, kept, noise, multi_frame_share }
     }
 
-    /// Root mean square error of predicting the nearest neighbours from the other frames; `None` if none of them agrees
-    /// with the reference.
-    fn leave_one_out(
-        &mut self,
-        reference: &[Plane],
-        appearance: &Appearance,
-        neighbours: &[Neighbour<'_>],
-    ) -> Option<f64> {
-        let neighbours: Vec<&Neighbour<'_>> = neighbours.iter().filter(|n| is_useful(n, reference)).collect();
-        let candidates: Vec<Candidate<'_>> = neighbours.iter().map(|n| candidate(n)).collect();
-        let noise = f64::from(self.judge.compare(appearance, &candidates));
-        let kept: Vec<usize> =
-            (0..candidates.len()).filter(|&k| mean(self.judge.weights(k)) >= LEAST_CONFIDENCE).collect();
-        if kept.len() < 2 {
-            return None;
-        }
-        // Those whose vectors are shortest; frame 0 is the reference.
-        let mut nearest: Vec<usize> = (1..=kept.len()).collect();
-        nearest.sort_by(|a, b| length(candidates[kept[a - 1]].field).total_cmp(&length(candidates[kept[b - 1]].field)));
-        nearest.truncate(2);
-        let moved = |&k: &usize| Moved { field: candidates[k].field, weights: self.judge.weights(k) };
-        let moved: Vec<_> = kept.iter().map(moved).collect();
-        let own = slice(&reference[0]);
-        let others: Vec<_> = kept.iter().map(|&k| slice(&neighbours[k].planes[0])).collect();
-        let seen = in_light_of(&own, &others, &kept, &candidates, Some(&|_| None));
-        // More steps than a picture gets, and hardly any regularisation: both would hide the blur.
-        let schedule = Schedule { iterations: 10, lambda: 0.1, alone: 1.0, ..self.schedule(noise, 0.0, false) };
-        let mut picture = Plane::zeros((self.to.height, self.to.width));
-        let solver = &mut self.groups[0].solver;
-        solver.observe(&moved);
-        let (mut error, mut weight) = (0.0, 0.0);
-        for held in nearest {
-            solver.hold_out(Some(held));
-            solver.solve(&seen, schedule, None, &mut picture);
-            let (e, w) = solver.prediction_error(held, schedule.bound.0);
-            (error, weight) = (error + e, weight + w);
-        }
-        (weight > 0.0).then(|| (error / weight).sqrt())
-    }
-
     /// Parameters of the solve of a plane at this noise and error of coding; chroma needs two steps less.
     fn schedule(&self, noise: f64, coding: f64, chroma: bool) -> Schedule {
         let (from, to) = (&self.from, &self.to);
@@ -488,13 +448,6 @@ fn mean(values: &[f32]) -> f64 {
     };
     let parts: Vec<f64> = values.par_chunks(4096).map(part).collect();
     parts.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Mean length of the vectors of a field, from 64 places.
-fn length(field: &Field) -> f32 {
-    let (height, width) = field.size();
-    let at = |n: usize| field.at((height * (n / 8)) as f32 / 8.0, (width * (n % 8)) as f32 / 8.0);
-    (0..64).map(at).map(|[dy, dx]| dy.hypot(dx)).sum::<f32>() / 64.0
 }
 
 /// Whether a neighbour's light is usable numbers.

@@ -108,8 +108,32 @@ impl Optics {
         range: Range<usize>,
         picture: Option<&[f32]>,
         scratch: &mut Scratch,
+        work: impl FnMut(&Run, Window<'_>),
+        finish: impl FnMut(usize, &[f32]),
+    ) {
+        self.pass(observation, range, picture, scratch, work, Some(finish));
+    }
+
+    /// Runs `work` on every run of jobs that reads `H picture` for rows `range` or around them; nothing is written.
+    pub(super) fn read(
+        &self,
+        observation: &Observation,
+        range: Range<usize>,
+        picture: &[f32],
+        scratch: &mut Scratch,
+        work: impl FnMut(&Run, Window<'_>),
+    ) {
+        self.pass(observation, range, Some(picture), scratch, work, None::<fn(usize, &[f32])>);
+    }
+
+    fn pass(
+        &self,
+        observation: &Observation,
+        range: Range<usize>,
+        picture: Option<&[f32]>,
+        scratch: &mut Scratch,
         mut work: impl FnMut(&Run, Window<'_>),
-        mut finish: impl FnMut(usize, &[f32]),
+        mut finish: Option<impl FnMut(usize, &[f32])>,
     ) {
         let (grid, stride, mask) = (&self.grid, self.grid.stride(), self.ring - 1);
         scratch.resize(self.ring, stride, picture.is_some());
@@ -124,7 +148,9 @@ impl Optics {
             let ahead = ((bin + 1) * BIN + REACH).min(grid.height);
             for y in ready..ahead {
                 let at = (y & mask) * stride;
-                scratch.sums[at..at + stride].fill(0.0);
+                if finish.is_some() {
+                    scratch.sums[at..at + stride].fill(0.0);
+                }
                 if let Some(picture) = picture {
                     let out = &mut scratch.picture[at..at + stride];
                     self.filter(picture, usize::MAX, y, false, &mut scratch.row, out);
@@ -135,6 +161,7 @@ impl Optics {
             for run in observation.bin(bin) {
                 work(run, Window { rows, picture: &scratch.picture, sums: &mut scratch.sums });
             }
+            let Some(finish) = &mut finish else { continue };
             let end = bin + 1 == observation.bins();
             let complete = if end { usize::MAX } else { ((bin + 1) * BIN).min(grid.height.saturating_sub(REACH)) };
             while done < range.end && done + radius < complete {

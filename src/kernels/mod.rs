@@ -15,6 +15,7 @@ pub(crate) mod places;
 pub(crate) mod registration;
 pub(crate) mod resampling;
 pub(crate) mod samples;
+pub(crate) mod sizes;
 pub(crate) mod splat;
 pub(crate) mod taps;
 pub(crate) mod warp;

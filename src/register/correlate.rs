@@ -11,7 +11,8 @@ use rustfft::FftPlannerScalar;
 use rustfft::num_complex::Complex32;
 
 use super::prepare::Level;
-use super::spectrum::{RealFft, Spectrum, fast_size};
+use super::spectrum::{RealFft, Spectrum};
+use crate::kernels::sizes::fast_size;
 
 /// Width of the low-pass, cycles per pixel.
 const LOW_PASS: f64 = 0.15;

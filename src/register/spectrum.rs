@@ -1,4 +1,4 @@
-//! Two-dimensional Fourier transforms of real windows, and the sizes at which they are fast.
+//! Two-dimensional Fourier transforms of real windows.
 //!
 //! Plans are the scalar ones of RustFFT on purpose: its vector plans round differently from CPU to CPU, and the
 //! frames that reach this file are small. Two real rows are packed into one complex row.
@@ -7,20 +7,6 @@ use std::sync::Arc;
 
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftDirection, FftPlannerScalar};
-
-/// The smallest `2^a 3^b 5^c` that is at least `n`.
-pub(super) fn fast_size(n: usize) -> usize {
-    let smooth = |n: usize| {
-        let mut rest = n;
-        for prime in [2, 3, 5] {
-            while rest.is_multiple_of(prime) {
-                rest /= prime;
-            }
-        }
-        rest == 1
-    };
-    (n.max(1)..).find(|&n| smooth(n)).unwrap_or(n)
-}
 
 /// Half of the spectrum of a real picture: column frequencies `0..=columns / 2`, for each all row frequencies.
 pub(super) type Spectrum = Vec<Complex32>;
@@ -106,12 +92,6 @@ impl RealFft {
 mod tests {
     use super::*;
     use std::f64::consts::TAU;
-
-    #[test]
-    fn fast_sizes_have_no_prime_above_five() {
-        let got: Vec<usize> = [0, 1, 7, 11, 13, 127, 263, 541].map(fast_size).to_vec();
-        assert_eq!(got, [1, 1, 8, 12, 15, 128, 270, 576], "next sizes");
-    }
 
     #[test]
     fn the_spectrum_is_that_of_the_plain_formula_and_comes_back() {
