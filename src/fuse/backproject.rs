@@ -185,10 +185,10 @@ impl Solver {
         self.measure_density();
     }
 
-    /// Rows of a band when the picture is shared by all tasks.
+    /// Rows of a band when the picture is shared by all tasks: one for each thread, as bands overlap by the reach of a filter.
     pub(super) fn band(&mut self) -> usize {
         let rows = self.optics.grid.height;
-        let tasks = (2 * rayon::current_num_threads()).clamp(1, rows.div_ceil(64));
+        let tasks = rayon::current_num_threads().clamp(1, rows.div_ceil(64));
         self.tasks.resize_with(tasks.max(self.tasks.len()), Scratch::default);
         rows.div_ceil(tasks)
     }

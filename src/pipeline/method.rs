@@ -114,9 +114,9 @@ impl Preset {
     ///
     /// | preset | motion | frames on each side (steps) up to x2 | up to x3 | above |
     /// |---|---|---|---|---|
-    /// | fast | coarse | 1 (3) | 1 (4) | 2 (5) |
-    /// | balanced | normal | 2 (5) | 4 (7) | 7 (15) |
-    /// | best | fine | 3 (6) | 5 (9) | 10 (22) |
+    /// | fast | coarse | 1 (3) | 1 (5) | 2 (6) |
+    /// | balanced | normal | 2 (5) | 4 (12) | 7 (18) |
+    /// | best | fine | 3 (6) | 5 (16) | 9 (28) |
     ///
     /// `balanced` above x2, and `best`, make a draft of every picture first and correct motion by it.
     ///
@@ -131,9 +131,9 @@ impl Preset {
             2
         };
         let (frames_and_steps, detail) = match self {
-            Self::Fast => ([(1, 3), (1, 4), (2, 5)], FieldDetail::Coarse),
-            Self::Balanced => ([(2, 5), (4, 7), (7, 15)], FieldDetail::Normal),
-            Self::Best => ([(3, 6), (5, 9), (10, 22)], FieldDetail::Fine),
+            Self::Fast => ([(1, 3), (1, 5), (2, 6)], FieldDetail::Coarse),
+            Self::Balanced => ([(2, 5), (4, 12), (7, 18)], FieldDetail::Normal),
+            Self::Best => ([(3, 6), (5, 16), (9, 28)], FieldDetail::Fine),
         };
         let (window, iterations) = frames_and_steps[column];
         let drafts = match self {

@@ -207,11 +207,18 @@ fn link(registrar: &Registrar, before: &Prepared, after: &Prepared, estimate: &E
         offset: -estimate.offset / gain,
         ..*estimate
     };
-    let (backward, forward) = rayon::join(
-        || registrar.field(before, after, estimate, detail),
-        || registrar.field(after, before, &back, detail),
-    );
-    Link { backward, forward, gain, offset: estimate.offset }
+    let (backward, forward) = if detail == FieldDetail::Coarse {
+        let backward = registrar.field(before, after, estimate, detail);
+        let forward = registrar.refine_field(after, before, &backward.inverted(), detail);
+        (backward, forward)
+    } else {
+        rayon::join(
+            || registrar.field(before, after, estimate, detail),
+            || registrar.field(after, before, &back, detail),
+        )
+    };
+    let (gain, offset) = registrar.brightness_under(before, after, &backward);
+    Link { backward, forward, gain, offset }
 }
 
 /// Luma of an RGB frame; `None` where the first plane is luma already.

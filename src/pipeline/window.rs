@@ -174,8 +174,9 @@ impl FrameEnlarger {
             self.measure(at)?;
         }
         let mut neighbours = beside(&self.frames, self.registrar.as_deref(), self.detail, self.radius, at);
-        if let (Engine::Fuse(fusion), Some(registrar), true) = (&mut self.engine, &self.registrar, self.drafts) {
-            correct(&self.frames, &mut neighbours, at, fusion, registrar);
+        let drafting = self.registrar.as_ref().zip(self.detail).filter(|_| self.drafts);
+        if let (Engine::Fuse(fusion), Some((registrar, detail))) = (&mut self.engine, drafting) {
+            correct(&self.frames, &mut neighbours, at, fusion, registrar, detail);
         }
         let current = &self.frames[at];
         let mut planes = self.large.take(&self.to);
@@ -318,6 +319,7 @@ fn beside<'a>(
         let pair = frames[at].prepared.as_deref().zip(frames[n.at].prepared.as_deref());
         if let (Some(registrar), Some(detail), Some((reference, moving))) = (registrar, detail, pair) {
             n.field = Cow::Owned(registrar.refine_field(reference, moving, &n.field, detail));
+            (n.gain, n.offset) = registrar.brightness_under(reference, moving, &n.field);
         }
     });
     found
@@ -330,6 +332,7 @@ fn correct(
     at: usize,
     fusion: &mut Fusion,
     registrar: &Registrar,
+    detail: FieldDetail,
 ) {
     let Some(appearance) = &frames[at].appearance else { return };
     let offered = offered(frames, neighbours);
@@ -339,8 +342,6 @@ fn correct(
     let predictions = fusion.solver.predict(&frames[at].frame.planes, appearance, &offered);
     neighbours.par_iter_mut().zip(predictions).for_each(|(neighbour, prediction)| {
         if let Some(Prediction { predicted, seen }) = prediction {
-            // The large windows and those for bodies: smaller ones would fit what the draft does not know.
-            let detail = FieldDetail::Normal;
             let field = registrar.correct_field(predicted.view(), seen.view(), &neighbour.field, detail);
             neighbour.field = Cow::Owned(field);
         }

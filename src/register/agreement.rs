@@ -1,10 +1,10 @@
 //! How well two frames agree under a shift: the robust score that chooses between candidates, and the confidence.
 
+use rayon::prelude::*;
+
 use super::prepare::{Level, sample_step};
 use super::refine::{Sample, State, median};
 
-/// Pixels compared for each candidate.
-const SAMPLES: usize = 4096;
 /// Share of the frame that must remain visible in both.
 const LEAST_OVERLAP: f64 = 0.15;
 /// Score of pixels that only one frame shows: more than agreement, less than contradiction, so that a shift which
@@ -24,21 +24,24 @@ struct Trial {
 }
 
 /// The `count` best of `candidates` (rows, columns), at least two pixels apart, best first, and the scale to score
-/// them with again; `state` gives gain and level.
+/// them with again; `state` gives gain and level. About `samples` pixels are compared for each.
 pub(super) fn best_candidates(
     reference: &Level,
     moving: &Level,
     candidates: &[[i64; 2]],
     state: &State,
+    samples: usize,
     count: usize,
 ) -> (Vec<[i64; 2]>, f32) {
-    let mut trials: Vec<Trial> = candidates.iter().filter_map(|&c| trial(reference, moving, c, state)).collect();
-    let mut typical = f32::INFINITY;
-    for trial in &mut trials {
+    let trial = |shift: &[i64; 2]| {
+        let mut trial = trial(reference, moving, *shift, state, samples)?;
         center(&mut trial.residuals);
         let mut magnitudes: Vec<f32> = trial.residuals.iter().map(|r| r.abs()).collect();
-        typical = typical.min(median(&mut magnitudes));
-    }
+        let typical = median(&mut magnitudes);
+        Some((trial, typical))
+    };
+    let (trials, typical): (Vec<Trial>, Vec<f32>) = candidates.par_iter().filter_map(trial).unzip();
+    let typical = typical.into_iter().fold(f32::INFINITY, f32::min);
     let scale = SCALE * typical.max(SMALLEST_SCALE);
     let total = |t: &Trial| with_unseen(geman_mcclure(&t.residuals, scale), t.overlap);
     let mut scored: Vec<(f64, [i64; 2])> = trials.iter().map(|t| (total(t), t.shift)).collect();
@@ -54,7 +57,7 @@ pub(super) fn best_candidates(
 }
 
 /// Residuals of a shift by whole pixels; `None` where too little of the frame is left.
-fn trial(reference: &Level, moving: &Level, shift: [i64; 2], state: &State) -> Option<Trial> {
+fn trial(reference: &Level, moving: &Level, shift: [i64; 2], state: &State, samples: usize) -> Option<Trial> {
     let axis = |n: usize, d: i64| {
         let (first, end) = (0.max(-d), (n as i64).min(n as i64 - d));
         (end > first).then_some([first as usize, end as usize])
@@ -65,7 +68,7 @@ fn trial(reference: &Level, moving: &Level, shift: [i64; 2], state: &State) -> O
     if overlap < LEAST_OVERLAP {
         return None;
     }
-    let step = sample_step(pixels, SAMPLES);
+    let step = sample_step(pixels, samples);
     let mut sample = Sample::default();
     for y in (top..bottom).step_by(step) {
         let (a, b) = (reference.row(y), moving.row((y as i64 + shift[0]) as usize));

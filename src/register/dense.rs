@@ -9,7 +9,8 @@ use ndarray::ArrayView2;
 use super::field::Field;
 use super::nodes::{Acceptance, Found, Pass, Window};
 use super::prepare::{Level, Prepared, sample_step};
-use super::smooth::{Affine, median, smooth};
+use super::rigid::bind;
+use super::smooth::{Affine, median, smooth, spread};
 use super::{Estimate, Registrar, Shift};
 
 /// Pixels between nodes at all sizes, but for ...
@@ -123,6 +124,18 @@ impl Registrar {
     /// # Panics
     /// If a frame or the field is for another size.
     pub fn refine_field(&self, reference: &Prepared, moving: &Prepared, initial: &Field, detail: FieldDetail) -> Field {
+        self.refined(reference, moving, initial, detail, settle_firmly)
+    }
+
+    /// [`Self::refine_field`] with the way to settle vectors.
+    fn refined(
+        &self,
+        reference: &Prepared,
+        moving: &Prepared,
+        initial: &Field,
+        detail: FieldDetail,
+        settle: impl Fn(&mut Field, &mut [Found], &Affine),
+    ) -> Field {
         assert_eq!(initial.size(), (self.height, self.width), "the field is for another size");
         if self.equal(reference, moving) {
             return Field::uniform(self.height, self.width, Shift::default());
@@ -134,9 +147,9 @@ impl Registrar {
         let pair = Pair { registrar: self, reference, moving, light };
         let mut field = initial.with_spacing(full_spacing(initial.size()));
         let window = Window::gaussian(16, 4.0);
-        let found = pair.pass(0, &window, REFINEMENTS).run(&mut field, &|_, _, _| (), &[]);
+        let mut found = pair.pass(0, &window, REFINEMENTS).run(&mut field, &|_, _, _| (), &[]);
         let model = Affine::fitted(&field, &found).unwrap_or(Affine::constant([0.0; 2]));
-        settle(&mut field, &found, &model);
+        settle(&mut field, &mut found, &model);
         pair.detailed(field, &found, detail, Some(initial))
     }
 
@@ -161,7 +174,26 @@ impl Registrar {
             Prepared::of_one_size(level.smoothed(&self.taps, self.cpu))
         };
         let still = Field::uniform(self.height, self.width, Shift::default());
-        self.refine_field(&prepared(predicted), &prepared(seen), &still, detail).then(field)
+        // Held to no motion of the frame as a whole: what is left to correct is none.
+        self.refined(&prepared(predicted), &prepared(seen), &still, detail, settle).then(field)
+    }
+}
+
+impl Registrar {
+    /// Gain and offset (8-bit scale) of the moving frame's luma against the reference's, where they lie on each other
+    /// by `field`: moving = gain * reference + offset.
+    ///
+    /// What a shift of the whole frame tells of them is wrong where the frame turns or its parts move apart: values that
+    /// do not belong together pull the gain to zero.
+    ///
+    /// # Panics
+    /// If a frame was prepared for another size.
+    pub fn brightness_under(&self, reference: &Prepared, moving: &Prepared, field: &Field) -> (f64, f64) {
+        if self.equal(reference, moving) {
+            return (1.0, 0.0);
+        }
+        let light = Light::fitted(&reference.levels[0], &moving.levels[0], field);
+        (f64::from(light.gain), f64::from(light.offset))
     }
 }
 
@@ -205,8 +237,10 @@ impl Pair<'_> {
             };
             found = self.pass(level, &window, ITERATIONS[level.min(1)]).run(&mut field, &candidates, &[]);
             model = Affine::fitted(&field, &found).unwrap_or(model);
-            settle(&mut field, &found, &model);
-            if level > 0 {
+            if level == 0 {
+                settle_firmly(&mut field, &mut found, &model);
+            } else {
+                settle(&mut field, &mut found, &model);
                 self.light = Light::fitted(&self.reference.levels[level], &self.moving.levels[level], &field);
             }
         }
@@ -260,18 +294,6 @@ fn full_spacing((height, width): (usize, usize)) -> usize {
     if height * width <= SMALL { SMALL_SPACING } else { SPACING }
 }
 
-/// Sums over 3 x 3 nodes.
-fn spread(values: &[f32], columns: usize) -> Vec<f32> {
-    let rows = values.len() / columns;
-    let sum = |i: usize| {
-        let (row, column) = (i / columns, i % columns);
-        let near = |i: usize, n: usize| i.saturating_sub(1)..(i + 2).min(n);
-        let row_sum = |r: usize| near(column, columns).map(|c| values[r * columns + c]).sum::<f32>();
-        near(row, rows).map(row_sum).sum()
-    };
-    (0..values.len()).map(sum).collect()
-}
-
 /// Vectors two pixels around the given one, in steps of one.
 fn around(vector: [f32; 2]) -> impl Iterator<Item = [f32; 2]> {
     (0..25).map(move |k| [vector[0] + (k / 5) as f32 - 2.0, vector[1] + (k % 5) as f32 - 2.0])
@@ -279,23 +301,35 @@ fn around(vector: [f32; 2]) -> impl Iterator<Item = [f32; 2]> {
 
 /// Removes vectors that stand alone and fills in where there is no texture, both in what differs from `model`: so a
 /// rotation or a zoom is neither flattened nor bent at the edges.
-fn settle(field: &mut Field, found: &[Found], model: &Affine) {
+fn settle(field: &mut Field, found: &mut [Found], model: &Affine) {
     model.subtract(field, 1.0);
     median(field);
     smooth(field, found, STRENGTH, SWEEPS);
     model.subtract(field, -1.0);
 }
 
-/// For each node of the fine stage, whether a large window near it fitted badly: a residual above the `gate`.
+/// [`settle`] at full size, where vectors that do not tell themselves from `model` are also taken to it.
+fn settle_firmly(field: &mut Field, found: &mut [Found], model: &Affine) {
+    model.subtract(field, 1.0);
+    let told = field.clone();
+    median(field);
+    smooth(field, found, STRENGTH, SWEEPS);
+    bind(field, &told, found);
+    model.subtract(field, -1.0);
+}
+
+/// For each node of the fine stage, whether a large window near it fitted badly: a residual above the `gate`, and a motion
+/// that may be its own.
 fn nodes_above(field: &Field, found: &[Found], gate: Gate) -> Vec<bool> {
     let mut errors: Vec<f32> = found.iter().map(|f| f.error).collect();
     let middle = errors.len() / 2;
     let gate = gate.least.max(gate.share * *errors.select_nth_unstable_by(middle, f32::total_cmp).1);
     let (rows, columns) = field.nodes();
     let (height, width) = field.size();
+    let is_bad = |node: &Found| node.error > gate && !node.bound;
     let bad = |row: i64, column: i64| {
         let inside = (0..rows as i64).contains(&row) && (0..columns as i64).contains(&column);
-        inside && found[row as usize * columns + column as usize].error > gate
+        inside && is_bad(&found[row as usize * columns + column as usize])
     };
     let share = (field.spacing() / FINE_SPACING) as i64;
     let mut wanted = Vec::new();
@@ -343,16 +377,17 @@ impl Light {
 
     /// Line through `pairs` (reference, moving), each weighted by its distance from `self`.
     fn reweighted(self, pairs: &[[f32; 2]], scale: f64) -> Option<Self> {
-        let mut sums = [0f64; 5];
+        let mut sums = [0f64; 6];
         for &[a, b] in pairs {
             let r = f64::from(b - self.gain * a - self.offset) / scale;
             let w = 1.0 / (1.0 + r * r).powi(2);
             let (a, b) = (f64::from(a), f64::from(b));
-            sums.iter_mut().zip([1.0, a, b, a * a, a * b]).for_each(|(sum, v)| *sum += w * v);
+            sums.iter_mut().zip([1.0, a, b, a * a, b * b, a * b]).for_each(|(sum, v)| *sum += w * v);
         }
-        let [n, a, b, aa, ab] = sums;
-        let variance = aa - a * a / n;
-        let gain = if variance > 25.0 * n { (ab - a * b / n) / variance } else { 1.0 };
+        let [n, a, b, aa, bb, ab] = sums;
+        let (variance, other) = (aa - a * a / n, bb - b * b / n);
+        // The symmetric line: both frames alias, and regression of one on the other would take that for less contrast.
+        let gain = if variance > 25.0 * n && ab > a * b / n { (other / variance).sqrt() } else { 1.0 };
         let light = Self { gain: gain as f32, offset: ((b - gain * a) / n) as f32 };
         (GAINS.contains(&gain) && light.offset.is_finite()).then_some(light)
     }

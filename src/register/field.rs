@@ -160,6 +160,17 @@ impl Field {
         })
     }
 
+    /// The field of the same motion the other way, from where the vectors lead: right to the second power of how they differ
+    /// over their own length, and meaningless where they cross.
+    #[must_use]
+    pub fn inverted(&self) -> Self {
+        self.sampled(self.size(), self.spacing, |y, x| {
+            let first = self.at(y, x);
+            let there = self.at(y - first[0], x - first[1]);
+            [-there[0], -there[1]]
+        })
+    }
+
     /// The field whose vector (down, right) at row `y`, column `x` is `vector(y, x)`, with nodes `spacing` pixels apart.
     ///
     /// # Panics

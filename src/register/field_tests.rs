@@ -203,3 +203,34 @@ fn a_field_is_corrected_by_what_it_foretells_wrongly() {
         assert!(middle < 0.02 && high < 0.06, "{error:?}: {middle:.3}, {high:.3}");
     }
 }
+
+#[test]
+fn brightness_is_that_of_the_light_however_the_frame_turns() {
+    let size = (104, 136);
+    let (scene, v) = (Scene::new(3, 0.7), similarity(size, 5.0, 1.0, [0.4, 1.3]));
+    let a = warped(&scene, size, |_, _| [0.0; 2]);
+    for (gain, offset) in [(1.0, 0.0), (0.8, 20.0)] {
+        let b = warped(&scene, size, &v).mapv(|value| gain * value + offset);
+        let registrar = registrar(&a);
+        let [a, b] = [&a, &b].map(|f| registrar.prepare(digitized(f, 0.0, 1).view()).expect("prepared"));
+        let estimate = registrar.estimate(&a, &b);
+        let field = registrar.field(&a, &b, &estimate, FieldDetail::Normal);
+        let found = registrar.brightness_under(&a, &b, &field);
+        let level = |(gain, offset): (f64, f64)| gain * 128.0 + offset;
+        let want = (f64::from(gain), f64::from(offset));
+        assert!((found.0 - want.0).abs() < 0.02, "{found:?} instead of {want:?}");
+        assert!((level(found) - level(want)).abs() < 0.5, "{found:?} instead of {want:?}");
+        let shifted = (estimate.gain, estimate.offset);
+        assert!((shifted.0 - want.0).abs() > 0.04, "a shift alone gives {shifted:?}: the field would not be needed");
+    }
+}
+
+#[test]
+fn the_way_back_is_the_motion_inverted() {
+    let v = similarity((96, 128), 3.0, 1.02, [1.5, -2.0]);
+    let field = Field::from_fn(96, 128, 4, |y, x| v(f64::from(y), f64::from(x)).map(|v| v as f32));
+    let both = field.then(&field.inverted());
+    let left = (20..76).flat_map(|y| (20..108).map(move |x| (y, x))).map(|(y, x)| both.at(y as f32, x as f32));
+    let worst = left.map(|[dy, dx]| dy.hypot(dx)).fold(0.0, f32::max);
+    assert!(worst < 0.02, "{worst} pixels are left of there and back");
+}

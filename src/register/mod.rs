@@ -26,6 +26,7 @@ mod motion;
 mod nodes;
 mod prepare;
 mod refine;
+mod rigid;
 mod scene;
 mod smooth;
 mod spectrum;
@@ -60,6 +61,8 @@ const STEP_PIXELS: usize = 1 << 19;
 const TRIAL_PIXELS: usize = 40_000;
 /// Pixels compared to choose between refined candidates.
 const TRIAL_SAMPLES: usize = 8192;
+/// Pixels compared for each candidate, and for each of a seed, which need not be exact.
+const CANDIDATE_SAMPLES: [usize; 2] = [4096, 1024];
 /// Candidates that are refined before one is chosen.
 const TRIALS: usize = 3;
 /// Frames with a shorter side are not searched, and levels of the pyramid are not made shorter.
@@ -236,7 +239,8 @@ impl Registrar {
         let level = self.search_level;
         let candidates = search.candidates(&reference.spectra, &moving.spectra);
         let pair = (&reference.levels[level], &moving.levels[level]);
-        let (best, scale) = best_candidates(pair.0, pair.1, &candidates, &start, TRIALS);
+        let samples = CANDIDATE_SAMPLES[usize::from(lowest > 0)];
+        let (best, scale) = best_candidates(pair.0, pair.1, &candidates, &start, samples, TRIALS);
         let aligner = self.aligner(reference, moving, level, TRIAL_PIXELS);
         let mut chosen = (f64::INFINITY, start);
         for shift in best {

@@ -63,6 +63,8 @@ pub(super) struct Found {
     pub(super) tensor: [f32; 3],
     /// Residual, root mean square with large ones counting less, grey levels; 0 where nothing could be compared.
     pub(super) error: f32,
+    /// Whether nothing tells its motion from that of a frame that moves as a whole.
+    pub(super) bound: bool,
 }
 
 /// What a pass asks of a change before it is kept.
@@ -249,7 +251,7 @@ impl<'a> Searcher<'a> {
         if (vector[0] - chosen[0]).abs().max((vector[1] - chosen[1]).abs()) > leash {
             vector = chosen;
         }
-        let found = Found { tensor: sums.tensor, error: residual_of_weight(sums.weight) };
+        let found = Found { tensor: sums.tensor, error: residual_of_weight(sums.weight), bound: false };
         match self.pass.acceptance {
             Acceptance::Steps => (vector, found),
             Acceptance::Share(share) => match self.error(lanes, vector) {

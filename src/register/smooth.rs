@@ -118,6 +118,18 @@ fn pulled(tensor: &[f32; 3], v: [f32; 2], s: f32, sum: [f32; 2]) -> [f32; 2] {
     [(c * y - hyx * x) / determinant, (a * x - hyx * y) / determinant]
 }
 
+/// Sums over 3 x 3 nodes.
+pub(super) fn spread(values: &[f32], columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns;
+    let sum = |i: usize| {
+        let (row, column) = (i / columns, i % columns);
+        let near = |i: usize, n: usize| i.saturating_sub(1)..(i + 2).min(n);
+        let row_sum = |r: usize| near(column, columns).map(|c| values[r * columns + c]).sum::<f32>();
+        near(row, rows).map(row_sum).sum()
+    };
+    (0..values.len()).map(sum).collect()
+}
+
 /// An affine motion: the vector at the origin and how it changes per row and per column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Affine {
