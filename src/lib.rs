@@ -32,6 +32,7 @@ pub mod light;
 pub mod media;
 pub mod metrics;
 pub mod pipeline;
+pub mod refine;
 pub mod register;
 pub mod resample;
 

@@ -3,6 +3,7 @@
 mod generate;
 mod inspect;
 mod metrics;
+mod model;
 mod motion;
 mod progress;
 mod signals;
@@ -50,6 +51,7 @@ enum Command {
     Motion(motion::Motion),
     Metrics(metrics::Metrics),
     Inspect(inspect::Inspect),
+    Model(model::Model),
     Completions(generate::Completions),
     Man(generate::Man),
 }
@@ -90,6 +92,7 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Motion(command) => command.run(&mut out),
         Command::Metrics(command) => command.run(&mut out),
         Command::Inspect(command) => command.run(&mut out),
+        Command::Model(command) => command.run(&mut out),
         Command::Completions(command) => command.run(&mut out),
         Command::Man(command) => command.run(&mut out),
     }

@@ -61,6 +61,8 @@ const OWNERS: &[(&str, Owner)] = &[
     ("crossbeam", Only(&["pipeline"])),
     ("ffmpeg_next", Only(&["media"])),
     ("rustfft", Only(&["register", "fuse"])),
+    ("half", Only(&["refine"])),
+    ("zip", Only(&["refine"])),
     ("std::arch", Only(&["kernels"])),
     ("core::arch", Only(&["kernels"])),
     // Kernels work on slices they are given; what runs them decides about threads.

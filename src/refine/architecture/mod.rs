@@ -1,0 +1,71 @@
+//! The networks of the field, one file each, told by the names of their tensors.
+//!
+//! Each file says which names make its network, takes width and depth from the shapes, and lists the operations. Sources are named
+//! there. What is not here: file formats (`checkpoint`), arithmetic (`reference`).
+
+mod compact;
+mod espcn;
+mod fsrcnn;
+mod rrdb;
+mod srcnn;
+mod srgan;
+mod vdsr;
+
+use super::checkpoint::Checkpoint;
+use super::network::{Input, Network};
+use crate::error::{Error, Kind, Result};
+
+/// Names shown of a checkpoint that nobody knows.
+const SHOWN: usize = 4;
+
+/// What each file offers: the network of a checkpoint if its names are those of this architecture.
+type Detect = fn(&Checkpoint) -> Option<Result<Network>>;
+
+const ALL: [Detect; 7] =
+    [rrdb::network, compact::network, srgan::network, vdsr::network, fsrcnn::network, srcnn::network, espcn::network];
+
+/// The network that a checkpoint holds.
+///
+/// # Errors
+/// [`Kind::Input`] if its names are of no known architecture, or tensors are missing, superfluous or of other shapes; the
+/// message lists them.
+pub(super) fn detect(checkpoint: &Checkpoint) -> Result<Network> {
+    ALL.iter().find_map(|detect| detect(checkpoint)).unwrap_or_else(|| {
+        let names: Vec<&str> = checkpoint.tensors.keys().take(SHOWN).map(String::as_str).collect();
+        let (count, names) = (checkpoint.tensors.len(), names.join(", "));
+        let message = format!("no known architecture has these {count} tensors: {names}, ...");
+        let hint = "known are RRDBNet, Compact, SRGAN, VDSR, FSRCNN, SRCNN and ESPCN";
+        Err(Error::new(Kind::Input, message).hint(hint))
+    })
+}
+
+/// Length of axis `axis` of tensor `key`; 0 if there is none.
+fn axis(checkpoint: &Checkpoint, key: &str, axis: usize) -> usize {
+    checkpoint.tensors.get(key).and_then(|tensor| tensor.shape.get(axis)).copied().unwrap_or(0)
+}
+
+/// How many of `key(0)`, `key(1)`, ... there are, one after the other.
+fn count(checkpoint: &Checkpoint, key: impl Fn(usize) -> String) -> usize {
+    (0..).take_while(|&n| checkpoint.tensors.contains_key(&key(n))).count()
+}
+
+/// The whole number whose square is `n`, if there is one.
+fn square_root(n: usize) -> Option<usize> {
+    let root = n.isqrt();
+    (root > 0 && root * root == n).then_some(root)
+}
+
+/// The input of a network that takes so many channels.
+fn input_of(channels: usize) -> Option<Input> {
+    match channels {
+        1 => Some(Input::Luma),
+        3 => Some(Input::Rgb),
+        _ => None,
+    }
+}
+
+/// The error of a network whose pictures have neither one channel nor three.
+fn unusual(name: &str, channels: usize) -> Error {
+    let message = format!("this {name} takes pictures of {channels} channels, not R, G and B or luma");
+    Error::new(Kind::Input, message)
+}

@@ -1,0 +1,225 @@
+//! Networks of all namings and architectures, run and compared with what PyTorch (or another runtime) makes of them.
+//!
+//! The tiny networks of `tests/networks` are the project's own, with random weights. Released networks are not part of it:
+//! their tests say so and pass where they are absent.
+
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use subpel::Kind;
+use subpel::refine::{Checkpoint, DType, Format, Input, Network, Picture, Tensor, run};
+
+/// Largest difference that rounding in another order explains, of values 0 to 1.
+const CLOSE: f32 = 1e-4;
+
+/// The own networks, or weights that lie beside the project.
+fn folder(name: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if name == "own" {
+        return Some(root.join("tests/networks"));
+    }
+    let found = root.ancestors().skip(1).map(|up| up.join("shared/weights").join(name)).find(|path| path.is_dir());
+    if found.is_none() {
+        eprintln!("SKIPPED: no shared/weights/{name} beside the project");
+    }
+    found
+}
+
+/// The picture of a `.npy` file: version 1, little-endian f32 in C order, shape (1, channels, rows, columns).
+fn npy(path: &Path) -> Picture {
+    let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert!(bytes.starts_with(b"\x93NUMPY\x01"), "{}", path.display());
+    let end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..end]).expect("a header in ASCII");
+    assert!(header.contains("'<f4'") && header.contains("'fortran_order': False"), "{header}");
+    let shape = header.split('(').nth(1).and_then(|rest| rest.split(')').next()).expect("a shape");
+    let sides: Vec<usize> = shape.split(',').filter_map(|side| side.trim().parse().ok()).collect();
+    let values = bytes[end..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    Picture::from_shape_vec((sides[1], sides[2], sides[3]), values).expect("as many values as the shape says")
+}
+
+fn farthest(a: &Picture, b: &Picture) -> f32 {
+    assert_eq!(a.dim(), b.dim(), "sizes");
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[track_caller]
+fn matches(network: &Path, input: &Picture, golden: &Path) {
+    let network = Network::read(network).unwrap_or_else(|e| panic!("{e:?}"));
+    let off = farthest(&run(&network, input).expect("a result"), &npy(golden));
+    eprintln!("{}: {off:.1e} from {}", network.name, golden.display());
+    assert!(off <= CLOSE, "{}: {off} from {}", network.name, golden.display());
+}
+
+#[test]
+fn every_naming_of_rrdbnet_gives_what_pytorch_gave() {
+    let own = folder("own").expect("the own networks");
+    let cases = [
+        ("x1", "x1_old_arch.pth", 1),
+        ("x1unshuffle", "x1unshuffle.pth", 1),
+        ("x2", "x2_old_arch.pth", 2),
+        ("x2plus", "x2plus.pth", 2),
+        ("x4", "x4_bsrgan.pth", 4),
+        ("x4", "x4_new.pth", 4),
+        ("x4", "x4_new.safetensors", 4),
+        ("x4", "x4_old_arch.pth", 4),
+        ("x4", "x4_old_arch_legacy.pth", 4),
+        ("x4", "x4_module_prefix.pth", 4),
+        ("x4", "x4_params.pth", 4),
+        ("x4", "x4_params_and_ema.pth", 4),
+        ("x4", "x4_params_ema.pth", 4),
+        ("x4", "x4_state_dict.pth", 4),
+        ("x4plusarch", "x4_esrganplus_old_arch.pth", 4),
+        ("x8", "x8_old_arch.pth", 8),
+    ];
+    for (case, file, scale) in cases {
+        let input = npy(&own.join(format!("{case}.in.npy")));
+        matches(&own.join(file), &input, &own.join(format!("{case}.out.npy")));
+        assert_eq!(Network::read(&own.join(file)).expect("read").scale, scale, "{file}");
+    }
+    let half = run(&Network::read(&own.join("x4_half.pth")).expect("read"), &npy(&own.join("x4.in.npy"))).expect("run");
+    let off = farthest(&half, &npy(&own.join("x4.out.npy")));
+    assert!(off < 2e-3, "weights of half precision: {off}");
+}
+
+#[test]
+fn released_networks_give_what_their_own_runtimes_gave() {
+    let (Some(pretrained), Some(golden)) = (folder("pretrained"), folder("golden")) else { return };
+    let (rgb, luma) = (npy(&golden.join("input_64x64.npy")), npy(&golden.join("input_luma_64x64.npy")));
+    let mut compared = 0;
+    for entry in fs::read_dir(&golden).expect("goldens") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let Some((network, sizes)) = name.split_once("_y64_to_").or_else(|| name.split_once("_64_to_")) else {
+            continue;
+        };
+        let file = pretrained.join(format!("{network}.safetensors"));
+        if !file.is_file() {
+            continue;
+        }
+        let wanted = Network::read(&file).unwrap_or_else(|e| panic!("{e:?}"));
+        let size: usize = sizes.parse().expect("a size");
+        match wanted.input {
+            Input::Rgb => matches(&file, &rgb, &path),
+            Input::Luma => matches(&file, &luma, &path),
+            Input::EnlargedLuma => matches(&file, &enlarged(&luma, size / 64), &path),
+        }
+        compared += 1;
+    }
+    let tutorial = golden.join("subpixel_tutorial_x3_luma224_to_672.npy");
+    matches(
+        &pretrained.join("subpixel_tutorial_x3.safetensors"),
+        &npy(&golden.join("input_luma_224x224.npy")),
+        &tutorial,
+    );
+    assert!(compared >= 17, "{compared} goldens");
+}
+
+/// Bicubic interpolation (Keys, a = -1/2) by a whole factor, samples in the middles of pixels; at the border the weights
+/// that are left count in proportion, as Pillow does it.
+fn enlarged(picture: &Picture, factor: usize) -> Picture {
+    let keys = |x: f32| {
+        let x = x.abs();
+        if x < 1.0 {
+            (1.5 * x - 2.5) * x * x + 1.0
+        } else if x < 2.0 {
+            ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+        } else {
+            0.0
+        }
+    };
+    let (channels, rows, columns) = picture.dim();
+    let taps = |i: usize, n: usize| {
+        let at = (i as f32 + 0.5) / factor as f32 - 0.5;
+        let first = at.floor() as i64 - 1;
+        let inside = move || (first..first + 4).filter(move |k| (0..n as i64).contains(k));
+        let total: f32 = inside().map(|k| keys(at - k as f32)).sum();
+        inside().map(move |k| (k as usize, keys(at - k as f32) / total))
+    };
+    Picture::from_shape_fn((channels, rows * factor, columns * factor), |(c, y, x)| {
+        let line = |row: usize| taps(x, columns).map(|(k, w)| w * picture[[c, row, k]]).sum::<f32>();
+        taps(y, rows).map(|(k, w)| w * line(k)).sum()
+    })
+}
+
+#[test]
+fn numbers_in_names_are_not_believed() {
+    let tensor = |shape: &[usize]| {
+        let values = vec![0.0; shape.iter().product()];
+        Tensor { shape: shape.to_vec(), stored: DType::F32, values }
+    };
+    let mut tensors = BTreeMap::new();
+    tensors.insert("body.0.weight".to_owned(), tensor(&[8, 3, 3, 3]));
+    tensors.insert("body.1.weight".to_owned(), tensor(&[8]));
+    tensors.insert("body.18446744073709551614.weight".to_owned(), tensor(&[12, 8, 3, 3]));
+    let error = Network::of(&Checkpoint { tensors, format: Format::Safetensors }).expect_err("refused");
+    assert_eq!(error.kind(), Kind::Input, "{error}");
+}
+
+/// A checkpoint of the own networks with one change.
+fn changed(change: impl Fn(&mut Checkpoint)) -> String {
+    let own = folder("own").expect("the own networks");
+    let mut checkpoint = Checkpoint::read(&own.join("x4_new.safetensors")).expect("read");
+    change(&mut checkpoint);
+    let error = Network::of(&checkpoint).expect_err("it does not fit");
+    assert_eq!(error.kind(), Kind::Input);
+    error.to_string()
+}
+
+#[test]
+fn what_does_not_fit_is_listed() {
+    let missing = changed(|c| {
+        c.tensors.remove("conv_hr.weight");
+        c.tensors.remove("body.1.rdb2.conv3.bias");
+        c.tensors.remove("body.1.rdb2.conv3.weight");
+    });
+    let wanted = "does not fit: body.1.rdb2.conv3.weight is missing, conv_hr.weight is missing";
+    assert!(missing.ends_with(wanted), "each once, and nothing that follows from it: {missing}");
+    let extra = changed(|c| {
+        let tensor = c.tensors["conv_hr.weight"].clone();
+        c.tensors.insert("conv_extra.weight".to_owned(), tensor);
+    });
+    assert!(extra.contains("conv_extra.weight"), "{extra}");
+    let misshapen = changed(|c| {
+        let other = c.tensors["conv_first.weight"].clone();
+        c.tensors.insert("conv_hr.weight".to_owned(), other);
+    });
+    assert!(misshapen.contains("conv_hr.weight has shape [8, 3, 3, 3]"), "{misshapen}");
+    let unknown = changed(|c| c.tensors.retain(|name, _| name.starts_with("conv_hr")));
+    assert!(unknown.contains("no known architecture"), "{unknown}");
+}
+
+#[test]
+fn a_pixel_changes_the_result_within_the_reach_and_nowhere_else() {
+    let own = folder("own").expect("the own networks");
+    for file in ["x4_new.safetensors", "x2plus.pth"] {
+        let network = Network::read(&own.join(file)).expect("read");
+        let (reach, step) = (network.reach(), network.multiple);
+        let side = (2 * reach + 9).next_multiple_of(step);
+        let plain = Picture::from_shape_fn((3, side, side), |(c, y, x)| ((c + 3 * y + 7 * x) % 11) as f32 / 11.0);
+        let mut other = plain.clone();
+        let middle = side / 2;
+        other[[1, middle, middle]] += 0.5;
+        let [a, b] = [&plain, &other].map(|picture| run(&network, picture).expect("a result"));
+        let first = network.scale * (middle - reach);
+        let end = network.scale * (middle + reach + 1);
+        for ((c, y, x), a) in a.indexed_iter() {
+            let inside = (first..end).contains(&y) && (first..end).contains(&x);
+            assert!(inside || *a == b[[c, y, x]], "{file}: row {y}, column {x} is {reach} pixels away");
+        }
+        assert!(farthest(&a, &b) > 0.0, "{file}: the pixel matters");
+    }
+}
+
+#[test]
+fn inputs_of_the_wrong_size_are_refused() {
+    let own = folder("own").expect("the own networks");
+    let network = Network::read(&own.join("x2plus.pth")).expect("read");
+    for size in [(1, 4, 4), (3, 5, 4), (3, 0, 4)] {
+        let error = run(&network, &Picture::zeros(size)).expect_err("refused");
+        assert_eq!(error.kind(), Kind::Usage, "{error}");
+    }
+}
