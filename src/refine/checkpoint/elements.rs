@@ -34,6 +34,16 @@ impl DType {
     }
 }
 
+impl std::str::FromStr for DType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let all = [Self::F16, Self::BF16, Self::F32, Self::F64];
+        let wrong = || Error::new(Kind::Usage, format!("type {text:?} is not one of f16, bf16, f32, f64"));
+        all.into_iter().find(|dtype| dtype.to_string() == text).ok_or_else(wrong)
+    }
+}
+
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -5,6 +5,7 @@
 //! Nothing in a file is ever run, and every size is checked before memory is taken for it, so files from strangers
 //! may be opened.
 
+mod blend;
 mod elements;
 mod format;
 mod input;
@@ -14,6 +15,7 @@ mod pth;
 mod safetensors;
 mod state_dict;
 mod tree;
+mod write;
 
 pub use elements::DType;
 pub use format::Format;
