@@ -54,8 +54,9 @@ pub(super) struct Upscale {
     #[arg(long, value_name = "SIGMA|auto|usual|cubic", default_value = "usual")]
     psf: BlurChoice,
 
-    /// What sample values mean while frames are fused: gamma (code values) or linear light
-    #[arg(long, value_name = "gamma|linear", default_value = "gamma")]
+    /// What sample values mean while frames are fused: gamma (code values) or linear light; auto is gamma, as frames do
+    /// not tell
+    #[arg(long, value_name = "gamma|linear|auto", default_value = "gamma")]
     light: LightDomain,
 
     /// Any FFmpeg encoder [default: libx264, for webm libvpx-vp9]

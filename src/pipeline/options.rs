@@ -33,9 +33,10 @@ impl std::str::FromStr for LightDomain {
 
     fn from_str(text: &str) -> Result<Self> {
         match text {
-            "gamma" => Ok(Self::Gamma),
+            // Frames do not tell which one they obey, and taking light wrongly costs more: docs/light.md.
+            "gamma" | "auto" => Ok(Self::Gamma),
             "linear" => Ok(Self::Linear),
-            _ => Err(Error::new(Kind::Usage, format!("light {text:?} is not one of gamma, linear"))),
+            _ => Err(Error::new(Kind::Usage, format!("light {text:?} is not one of gamma, linear, auto"))),
         }
     }
 }
