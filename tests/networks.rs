@@ -86,6 +86,18 @@ fn every_naming_of_rrdbnet_gives_what_pytorch_gave() {
 }
 
 #[test]
+fn edsr_and_rcan_give_what_numpy_gave() {
+    let own = folder("own").expect("the own networks");
+    let input = npy(&own.join("edsr.in.npy"));
+    for (name, scale, reach) in [("edsr_x4", 4, true), ("edsr_basicsr_x3", 3, true), ("rcan_x2", 2, false)] {
+        let file = own.join(format!("{name}.safetensors"));
+        matches(&file, &input, &own.join(format!("{name}.out.npy")));
+        let network = Network::read(&file).expect("read");
+        assert_eq!((network.scale, network.reach().is_some()), (scale, reach), "{name}");
+    }
+}
+
+#[test]
 fn released_networks_give_what_their_own_runtimes_gave() {
     let (Some(pretrained), Some(golden)) = (folder("pretrained"), folder("golden")) else { return };
     let (rgb, luma) = (npy(&golden.join("input_64x64.npy")), npy(&golden.join("input_luma_64x64.npy")));
@@ -197,7 +209,7 @@ fn a_pixel_changes_the_result_within_the_reach_and_nowhere_else() {
     let own = folder("own").expect("the own networks");
     for file in ["x4_new.safetensors", "x2plus.pth"] {
         let network = Network::read(&own.join(file)).expect("read");
-        let (reach, step) = (network.reach(), network.multiple);
+        let (reach, step) = (network.reach().expect("a reach"), network.multiple);
         let side = (2 * reach + 9).next_multiple_of(step);
         let plain = Picture::from_shape_fn((3, side, side), |(c, y, x)| ((c + 3 * y + 7 * x) % 11) as f32 / 11.0);
         let mut other = plain.clone();

@@ -120,7 +120,8 @@ struct Facts {
     scale: Option<usize>,
     input: &'static str,
     parameters: u64,
-    reach: usize,
+    /// `null` where a pixel of the input changes all of the result.
+    reach: Option<usize>,
     multiplications_per_pixel: f64,
 }
 
@@ -225,6 +226,8 @@ impl Facts {
 
     fn plain(&self) -> String {
         let scale = self.scale.map_or("any, of what it is given".to_owned(), |scale| format!("x{scale}"));
+        let reach = |reach| format!("{reach} pixels of the input on each side");
+        let reach = self.reach.map_or("the whole picture".to_owned(), reach);
         let size = ByteSize(4 * self.parameters).display().iec();
         [
             format!("architecture     {}", self.architecture),
@@ -232,7 +235,7 @@ impl Facts {
             format!("input            {}", self.input),
             format!("parameters       {} ({size} as 32-bit numbers)", self.parameters),
             format!("stored as        {}, {}", self.format, self.stored.join(", ")),
-            format!("reach            {} pixels of the input on each side", self.reach),
+            format!("reach            {reach}"),
             format!("multiplications  {:.0} a pixel of the input", self.multiplications_per_pixel),
         ]
         .join("\n")

@@ -56,6 +56,12 @@ pub enum Op {
     Relu,
     /// Hyperbolic tangent.
     Tanh,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// The mean of each channel, as a picture of one pixel.
+    Mean,
+    /// The first picture times the second, which has the same channels and one pixel.
+    Multiply,
     /// `factor * x + offset`.
     Scale {
         /// See above.
@@ -130,8 +136,12 @@ impl Network {
         self.nodes.iter().enumerate().map(of).sum()
     }
 
-    /// How far a pixel of the input can change the result, in pixels of the input: what tiles have to overlap.
-    pub fn reach(&self) -> usize {
+    /// How far a pixel of the input can change the result, in pixels of the input: what tiles have to overlap. `None` if it
+    /// changes all of it.
+    pub fn reach(&self) -> Option<usize> {
+        if self.nodes.iter().any(|node| node.op == Op::Mean) {
+            return None;
+        }
         let sizes = self.sizes();
         let mut reach = vec![0.0f64];
         for (n, node) in self.nodes.iter().enumerate() {
@@ -145,7 +155,7 @@ impl Network {
             };
             reach.push(from + own);
         }
-        reach[self.nodes.len()].ceil() as usize
+        Some(reach[self.nodes.len()].ceil() as usize)
     }
 
     /// Pixels along an axis of every value, for one of the input.
@@ -156,6 +166,7 @@ impl Network {
             sizes.push(match node.op {
                 Op::Repeat(factor) | Op::Shuffle(factor) => from * factor as f64,
                 Op::Unshuffle(factor) => from / factor as f64,
+                Op::Mean => 0.0,
                 _ => from,
             });
         }

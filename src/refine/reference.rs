@@ -57,6 +57,13 @@ fn apply(op: &Op, taken: &[&Picture]) -> Picture {
         Op::Leaky(slope) => first.mapv(|v| if v < 0.0 { slope * v } else { v }),
         Op::Relu => first.mapv(|v| v.max(0.0)),
         Op::Tanh => first.mapv(f32::tanh),
+        Op::Sigmoid => first.mapv(|v| 1.0 / (1.0 + (-v).exp())),
+        Op::Mean => {
+            let pixels = (first.dim().1 * first.dim().2) as f64;
+            let mean = |c: usize| first.index_axis(Axis(0), c).iter().map(|v| f64::from(*v)).sum::<f64>() / pixels;
+            Picture::from_shape_fn((first.dim().0, 1, 1), |(c, ..)| mean(c) as f32)
+        }
+        Op::Multiply => first * taken[1],
         Op::Scale { factor, offset } => first.mapv(|v| factor * v + offset),
         Op::Add(factor) => first.mapv(|v| factor * v) + taken[1],
         Op::Concat => concat(taken),

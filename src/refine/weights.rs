@@ -50,11 +50,11 @@ impl<'a> Weights<'a> {
             Op::Unshuffle(factor) => from.map(|from| from * factor * factor),
             _ => from,
         };
-        if let (Op::Add(_), [a, b]) = (&op, takes)
+        if let (Op::Add(_) | Op::Multiply, [a, b]) = (&op, takes)
             && let (Some(a), Some(b)) = (self.channels[*a], self.channels[*b])
             && a != b
         {
-            self.wrong.push(format!("{a} and {b} channels are to be added"));
+            self.wrong.push(format!("{a} and {b} channels are to be joined one by one"));
         }
         self.push(op, takes, channels)
     }
@@ -103,6 +103,18 @@ impl<'a> Weights<'a> {
             _ => self.vector(name, channels),
         };
         self.push(Op::Slopes(slopes), &[from], channels)
+    }
+
+    /// Adds `factor * x + offset` with an offset for each of R, G and B.
+    pub(super) fn shift_colors(&mut self, from: Value, factor: f32, offsets: [f32; 3]) -> Value {
+        let weights = (0..9).map(|n| if n % 4 == 0 { factor } else { 0.0 }).collect();
+        let bias = offsets.to_vec();
+        let kernel = (1, 1);
+        let convolution = Convolution { inputs: 3, outputs: 3, kernel, weights, bias, border: Border::Zeros };
+        if self.channels[from].is_some_and(|channels| channels != 3) {
+            self.wrong.push("colours are wanted where there are not three channels".to_owned());
+        }
+        self.push_convolution(convolution, from)
     }
 
     /// Makes all convolutions read the nearest pixel where they look outside.

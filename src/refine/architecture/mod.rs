@@ -4,6 +4,7 @@
 //! there. What is not here: file formats (`checkpoint`), arithmetic (`reference`).
 
 mod compact;
+mod edsr;
 mod espcn;
 mod fsrcnn;
 mod rrdb;
@@ -21,8 +22,16 @@ const SHOWN: usize = 4;
 /// What each file offers: the network of a checkpoint if its names are those of this architecture.
 type Detect = fn(&Checkpoint) -> Option<Result<Network>>;
 
-const ALL: [Detect; 7] =
-    [rrdb::network, compact::network, srgan::network, vdsr::network, fsrcnn::network, srcnn::network, espcn::network];
+const ALL: [Detect; 8] = [
+    rrdb::network,
+    edsr::network,
+    compact::network,
+    srgan::network,
+    vdsr::network,
+    fsrcnn::network,
+    srcnn::network,
+    espcn::network,
+];
 
 /// The network that a checkpoint holds.
 ///
@@ -34,7 +43,7 @@ pub(super) fn detect(checkpoint: &Checkpoint) -> Result<Network> {
         let names: Vec<&str> = checkpoint.tensors.keys().take(SHOWN).map(String::as_str).collect();
         let (count, names) = (checkpoint.tensors.len(), names.join(", "));
         let message = format!("no known architecture has these {count} tensors: {names}, ...");
-        let hint = "known are RRDBNet, Compact, SRGAN, VDSR, FSRCNN, SRCNN and ESPCN";
+        let hint = "known are RRDBNet, EDSR, RCAN, Compact, SRGAN, VDSR, FSRCNN, SRCNN and ESPCN";
         Err(Error::new(Kind::Input, message).hint(hint))
     })
 }
