@@ -37,10 +37,8 @@ pub enum FieldDetail {
     Fine,
 }
 
-/// Steps of a node at full size, and on smaller copies.
-const ITERATIONS: [usize; 2] = [3, 5];
-/// Steps of a node in [`Registrar::refine_field`].
-const REFINEMENTS: usize = 2;
+/// Steps of a node on smaller copies.
+const COPY_STEPS: usize = 5;
 /// Damping of steps, squared grey levels per squared pixel: keeps windows without texture where they are.
 const DAMPING: f32 = 2.0;
 /// Damping of the fine stage.
@@ -115,7 +113,7 @@ impl Registrar {
             return Field::uniform(size.0, size.1, global);
         }
         let mut pair = Pair { registrar: self, reference, moving, light: Light::guessed(reference, moving, estimate) };
-        let (field, found) = pair.searched([global.dy as f32, global.dx as f32]);
+        let (field, found) = pair.searched([global.dy as f32, global.dx as f32], detail);
         pair.detailed(field, &found, detail, None)
     }
 
@@ -147,7 +145,7 @@ impl Registrar {
         let pair = Pair { registrar: self, reference, moving, light };
         let mut field = initial.with_spacing(full_spacing(initial.size()));
         let window = Window::gaussian(16, 4.0);
-        let mut found = pair.pass(0, &window, REFINEMENTS).run(&mut field, &|_, _, _| (), &[]);
+        let mut found = pair.pass(0, &window, full_steps(detail)[1]).run(&mut field, &|_, _, _| (), &[]);
         let model = Affine::fitted(&field, &found).unwrap_or(Affine::constant([0.0; 2]));
         settle(&mut field, &mut found, &model);
         pair.detailed(field, &found, detail, Some(initial))
@@ -213,7 +211,7 @@ impl Pair<'_> {
     }
 
     /// From the smallest copy to full size, starting with the vector `global` everywhere.
-    fn searched(&mut self, global: [f32; 2]) -> (Field, Vec<Found>) {
+    fn searched(&mut self, global: [f32; 2], detail: FieldDetail) -> (Field, Vec<Found>) {
         let levels = &self.moving.levels;
         let size = |level: usize| (levels[level].rows, levels[level].columns);
         let top = (0..levels.len()).rev().find(|&l| size(l).0.min(size(l).1) >= SMALLEST_TOP).unwrap_or(0);
@@ -235,7 +233,8 @@ impl Pair<'_> {
                     offers.extend(around(still));
                 }
             };
-            found = self.pass(level, &window, ITERATIONS[level.min(1)]).run(&mut field, &candidates, &[]);
+            let steps = if level == 0 { full_steps(detail)[0] } else { COPY_STEPS };
+            found = self.pass(level, &window, steps).run(&mut field, &candidates, &[]);
             model = Affine::fitted(&field, &found).unwrap_or(model);
             if level == 0 {
                 settle_firmly(&mut field, &mut found, &model);
@@ -287,6 +286,12 @@ impl Pair<'_> {
         }
         field
     }
+}
+
+/// Steps of a node at full size, from the pyramid and from a field that is nearly right: the last one moves nodes by some
+/// thousandths of a pixel, which `Coarse` does without.
+fn full_steps(detail: FieldDetail) -> [usize; 2] {
+    if detail == FieldDetail::Coarse { [2, 1] } else { [3, 2] }
 }
 
 /// Pixels between nodes of frames of `(height, width)` pixels.
