@@ -9,7 +9,7 @@ use ndarray::ArrayView2;
 use super::field::Field;
 use super::nodes::{Acceptance, Found, Pass, Window};
 use super::prepare::{Level, Prepared, sample_step};
-use super::rigid::bind;
+use super::rigid::{bind, costs};
 use super::smooth::{Affine, median, smooth, spread};
 use super::{Estimate, Registrar, Shift};
 
@@ -316,10 +316,10 @@ fn settle(field: &mut Field, found: &mut [Found], model: &Affine) {
 /// [`settle`] at full size, where vectors that do not tell themselves from `model` are also taken to it.
 fn settle_firmly(field: &mut Field, found: &mut [Found], model: &Affine) {
     model.subtract(field, 1.0);
-    let told = field.clone();
+    let costs = costs(field, found);
     median(field);
     smooth(field, found, STRENGTH, SWEEPS);
-    bind(field, &told, found);
+    bind(field, &costs, found);
     model.subtract(field, -1.0);
 }
 

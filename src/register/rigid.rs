@@ -24,10 +24,8 @@ const LOOSE: f32 = 0.15;
 /// Added to the squared residual: no window of 8-bit values fits better.
 const LEAST_SQUARE: f32 = 1e-3;
 
-/// Takes a field of `deviations` from the affine motion to it where nothing tells the two apart, as far as `told` does not:
-/// the field itself, before it was smoothed.
-pub(super) fn bind(deviations: &mut Field, told: &Field, found: &mut [Found]) {
-    let costs = costs(told, found);
+/// Takes a field of deviations from the affine motion to it where its `costs` are low: there nothing tells the two apart.
+pub(super) fn bind(deviations: &mut Field, costs: &[f32], found: &mut [Found]) {
     let loose = costs.iter().filter(|cost| **cost > TOLD_APART.1).count() as f32;
     let whole = loose < LOOSE * costs.len() as f32;
     let (low, high) = if whole { TOLD_APART_OF_WHOLE } else { TOLD_APART };
@@ -38,8 +36,9 @@ pub(super) fn bind(deviations: &mut Field, told: &Field, found: &mut [Found]) {
     }
 }
 
-/// What it costs to take each node and those around it to the affine motion, as a share of their squared residuals.
-fn costs(deviations: &Field, found: &[Found]) -> Vec<f32> {
+/// What it costs to take each node and those around it to the affine motion, as a share of their squared residuals; of
+/// deviations as they were measured, not smoothed.
+pub(super) fn costs(deviations: &Field, found: &[Found]) -> Vec<f32> {
     let mut errors: Vec<f32> = found.iter().map(|f| f.error).collect();
     let middle = errors.len() / 2;
     // A residual above that of the middle node is misfit, which excuses nothing.
@@ -69,8 +68,9 @@ mod tests {
             *v = [0.0, deviation(i / columns, i % columns)];
         }
         let one = Found { tensor: [100.0, 0.0, 100.0], error: 2.0, bound: false };
-        let (told, mut found) = (field.clone(), vec![one; field.vectors.len()]);
-        bind(&mut field, &told, &mut found);
+        let mut found = vec![one; field.vectors.len()];
+        let costs = costs(&field, &found);
+        bind(&mut field, &costs, &mut found);
         move |row, column| (field.vectors[row * columns + column][1], found[row * columns + column].bound)
     }
 
