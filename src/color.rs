@@ -3,7 +3,7 @@
 //! Values follow the code points of ITU-T H.273 (the same numbers FFmpeg, Matroska and MP4 store), so that a
 //! description read from a file can be written back unchanged, unknown values included.
 
-use ndarray::Zip;
+use ndarray::{ArrayViewMut2, Zip};
 
 use crate::frame::{ColorFamily, Plane};
 
@@ -97,16 +97,17 @@ pub struct Coding {
 
 /// Converts R', G', B' planes (in place) to Y', Cb, Cr at the same resolution.
 ///
-/// `weights` as from [`ColorDescription::luma_weights`]; H.273 equations 38 to 43. O(pixels), no allocation.
+/// `weights` as from [`ColorDescription::luma_weights`]; H.273 equations 38 to 43. O(pixels) over the threads of the
+/// current rayon pool, no allocation.
 ///
 /// # Panics
 /// If the planes differ in size.
-pub fn rgb_to_ycbcr(planes: [&mut Plane; 3], weights: [f32; 3], from: Coding, to: Coding) {
+pub fn rgb_to_ycbcr(planes: [ArrayViewMut2<'_, f32>; 3], weights: [f32; 3], from: Coding, to: Coding) {
     let [kr, kg, kb] = weights;
     let (black, white, _) = span(from.full, from.depth);
     let (foot, luma, chroma) = span(to.full, to.depth);
     let [r, g, b] = planes;
-    Zip::from(r).and(g).and(b).for_each(|r, g, b| {
+    Zip::from(r).and(g).and(b).par_for_each(|r, g, b| {
         let (red, green, blue) = ((*r - black) / white, (*g - black) / white, (*b - black) / white);
         let y = kr * red + kg * green + kb * blue;
         *r = foot + luma * y;
@@ -119,12 +120,12 @@ pub fn rgb_to_ycbcr(planes: [&mut Plane; 3], weights: [f32; 3], from: Coding, to
 ///
 /// # Panics
 /// If the planes differ in size.
-pub fn ycbcr_to_rgb(planes: [&mut Plane; 3], weights: [f32; 3], from: Coding, to: Coding) {
+pub fn ycbcr_to_rgb(planes: [ArrayViewMut2<'_, f32>; 3], weights: [f32; 3], from: Coding, to: Coding) {
     let [kr, kg, kb] = weights;
     let (foot, luma, chroma) = span(from.full, from.depth);
     let (black, white, _) = span(to.full, to.depth);
     let [y, cb, cr] = planes;
-    Zip::from(y).and(cb).and(cr).for_each(|y, cb, cr| {
+    Zip::from(y).and(cb).and(cr).par_for_each(|y, cb, cr| {
         let luma_value = (*y - foot) / luma;
         let red = luma_value + 2.0 * (1.0 - kr) * (*cr - 128.0) / chroma;
         let blue = luma_value + 2.0 * (1.0 - kb) * (*cb - 128.0) / chroma;
@@ -157,7 +158,12 @@ mod tests {
     fn known_colours_have_their_known_codes() {
         let (mut r, mut g, mut b) = (arr2(&[[255.0, 0.0]]), arr2(&[[255.0, 0.0]]), arr2(&[[255.0, 255.0]]));
         let full = Coding { full: true, depth: 8 };
-        rgb_to_ycbcr([&mut r, &mut g, &mut b], [0.299, 0.587, 0.114], full, Coding { full: false, depth: 8 });
+        rgb_to_ycbcr(
+            [r.view_mut(), g.view_mut(), b.view_mut()],
+            [0.299, 0.587, 0.114],
+            full,
+            Coding { full: false, depth: 8 },
+        );
         assert!(
             (r[[0, 0]] - 235.0).abs() < 1e-3 && (g[[0, 0]] - 128.0).abs() < 1e-3,
             "white is {} {}",
@@ -180,8 +186,8 @@ mod tests {
                 let before = [arr2(&[[3.0, 250.0, 90.5]]), arr2(&[[70.0, 1.0, 90.5]]), arr2(&[[200.0, 33.0, 90.5]])];
                 let [mut a, mut b, mut c] = before.clone();
                 let rgb = Coding { full: true, depth };
-                rgb_to_ycbcr([&mut a, &mut b, &mut c], weights, rgb, Coding { full, depth });
-                ycbcr_to_rgb([&mut a, &mut b, &mut c], weights, Coding { full, depth }, rgb);
+                rgb_to_ycbcr([a.view_mut(), b.view_mut(), c.view_mut()], weights, rgb, Coding { full, depth });
+                ycbcr_to_rgb([a.view_mut(), b.view_mut(), c.view_mut()], weights, Coding { full, depth }, rgb);
                 for (x, y) in [&a, &b, &c].into_iter().zip(&before) {
                     assert!(x.iter().zip(y).all(|(p, q)| (p - q).abs() < 1e-3), "{x} is not {y}");
                 }

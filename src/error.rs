@@ -68,6 +68,8 @@ pub enum Stage {
     Register,
     /// Enlarging: interpolation or reconstruction from several frames.
     Fuse,
+    /// Running a network, and holding its result to the input.
+    Refine,
     /// Encoding and writing.
     Encode,
 }
@@ -79,6 +81,7 @@ impl Stage {
             Self::Decode => "decode",
             Self::Register => "register",
             Self::Fuse => "fuse",
+            Self::Refine => "refine",
             Self::Encode => "encode",
         }
     }

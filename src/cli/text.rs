@@ -3,6 +3,7 @@
 use std::error::Error as _;
 
 use crate::error::Error;
+use crate::fuse::Held;
 use crate::media::Damage;
 use crate::pipeline::{AloneCounts, EnlargePlan, MemoryPlan, Summary};
 
@@ -40,7 +41,13 @@ pub(super) fn print_damage(path: &std::path::Path, damage: &Damage) {
 /// What will be done, in one line.
 pub(super) fn plan_line(plan: &EnlargePlan) -> String {
     let window = if plan.window > 0 { format!(", {} frames each", 2 * plan.window + 1) } else { String::new() };
-    format!("{}x{} -> {}x{}, {}{window}", plan.from.width, plan.from.height, plan.to.width, plan.to.height, plan.method)
+    let (from, middle, to) = (&plan.from, &plan.middle, &plan.to);
+    let refined = plan.refine.as_ref().map_or(String::new(), |refine| {
+        let held =
+            if refine.consistency > 0 { format!(", held in {} steps", refine.consistency) } else { String::new() };
+        format!(" to {}x{}, {}{held}", middle.width, middle.height, refine.network.name)
+    });
+    format!("{}x{} -> {}x{}, {}{window}{refined}", from.width, from.height, to.width, to.height, plan.method)
 }
 
 /// A memory plan in one line.
@@ -82,6 +89,13 @@ pub(super) fn summary(summary: &Summary) -> String {
             n => format!("{n} scene cuts, at frames {}", first_numbers(&summary.scene_cuts)),
         });
     }
+    if let Some(Held { before, after }) = summary.held {
+        lines.push(format!(
+            "reduced as the camera would, the network's luma is {:.1} dB from the input, held to it {:.1} dB",
+            decibels(before),
+            decibels(after)
+        ));
+    }
     if !written.kept.copied.is_empty() {
         lines.push(format!("kept: {}", written.kept.copied.join("; ")));
     }
@@ -96,6 +110,11 @@ pub(super) fn summary(summary: &Summary) -> String {
         lines.push(format!("{moved} frames had a time that was not after the one before and were moved behind it"));
     }
     lines.join("\n")
+}
+
+/// PSNR of a mean squared difference on the 8-bit scale; at most 99.9.
+fn decibels(error: f64) -> f64 {
+    (10.0 * (255.0f64.powi(2) / error).log10()).min(99.9)
 }
 
 /// The blurs undone, as `--psf` takes them.
@@ -132,6 +151,8 @@ pub(super) fn json_summary(summary: &Summary) -> String {
             "no_neighbours": no_neighbours, "cut": cut, "repeated": repeated, "unlike": unlike,
         },
         "scene_cuts": summary.scene_cuts, "kept": summary.written.kept.copied, "dropped": summary.written.kept.dropped,
+        "network": summary.plan.refine.as_ref().map(|refine| &refine.network.name),
+        "consistency_psnr": summary.held.map(|held| [decibels(held.before), decibels(held.after)]),
         "damage": summary.damage.count,
     } })
     .to_string()

@@ -12,8 +12,10 @@ use crate::error::Result;
 use crate::fuse::Parts;
 use crate::media::{EncoderSpec, OutputSpec, VideoReader};
 use crate::pipeline::{
-    Control, EnlargeOptions, Excerpt, Job, LightDomain, MemoryPlan, Method, Preset, Scale, upscale_file,
+    Control, DEFAULT_CONSISTENCY, EnlargeOptions, Excerpt, Job, LightDomain, MemoryPlan, Method, Preset, RefineOptions,
+    Scale, upscale_file,
 };
+use crate::refine::{Checkpoint, Network, Tile};
 
 /// Enlarge a video and copy everything else in the container
 ///
@@ -58,6 +60,26 @@ pub(super) struct Upscale {
     /// not tell
     #[arg(long, value_name = "gamma|linear|auto", default_value = "gamma")]
     light: LightDomain,
+
+    /// Network that pictures go through after the method: builtin, or a .safetensors, .pth or ncnn .bin file
+    #[arg(long, value_name = "MODEL", help_heading = "Network")]
+    refine: Option<PathBuf>,
+
+    /// Scale that the method reaches before the network [default: what the network leaves to do, at least 1]
+    #[arg(long, value_name = "F", value_parser = values::factor, requires = "refine", help_heading = "Network")]
+    fuse_scale: Option<f64>,
+
+    /// Back-projection steps that hold the network's pictures to the frames, 0 to 100; 0 is off
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CONSISTENCY, help_heading = "Network")]
+    consistency: usize,
+
+    /// Network interpolation: that share A of a second checkpoint of the same shape, 0 to 1
+    #[arg(long, value_name = "A=MODEL", value_parser = values::share, requires = "refine", help_heading = "Network")]
+    blend: Option<(f64, PathBuf)>,
+
+    /// Pieces that pictures are refined in, pixels of the network's input; auto takes as few as memory allows
+    #[arg(long, value_name = "PX|auto", default_value_t = Tile::Auto, help_heading = "Network")]
+    tile: Tile,
 
     /// Any FFmpeg encoder [default: libx264, for webm libvpx-vp9]
     #[arg(short, long, value_name = "NAME", help_heading = "Output")]
@@ -119,7 +141,7 @@ impl Upscale {
     pub(super) fn run(self) -> Result<Outcome> {
         let mode = self.progress;
         let dry_run = self.dry_run;
-        let job = self.into_job();
+        let job = self.into_job()?;
         if dry_run {
             return describe(&job);
         }
@@ -144,9 +166,28 @@ impl Upscale {
         Ok(if summary.damage.count > 0 { Outcome::Damaged } else { Outcome::Done })
     }
 
-    fn into_job(self) -> Job {
+    /// The network with its options, if one was asked for.
+    fn refining(&self) -> Result<Option<RefineOptions>> {
+        let Some(model) = &self.refine else { return Ok(None) };
+        let network = match &self.blend {
+            None => Network::named(model)?,
+            Some((share, other)) => {
+                Network::of(&Checkpoint::named(model)?.blended(&Checkpoint::named(other)?, *share)?)
+                    .map_err(|error| error.file(model))?
+            }
+        };
+        Ok(Some(RefineOptions {
+            fuse_scale: self.fuse_scale,
+            consistency: self.consistency,
+            tile: self.tile,
+            ..RefineOptions::new(Arc::new(network))
+        }))
+    }
+
+    fn into_job(self) -> Result<Job> {
+        let refine = self.refining()?;
         let scale = self.size.map(|(w, h)| Scale::Size(w, h)).or(self.scale.map(Scale::Factor));
-        Job {
+        Ok(Job {
             input: self.reading.spec(&self.input),
             output: OutputSpec {
                 path: self.output,
@@ -168,12 +209,13 @@ impl Upscale {
                 blur: self.psf.0,
                 parts: Parts::default(),
                 light: self.light,
+                refine,
             },
             excerpt: Excerpt { start: self.start, frames: self.frames },
             threads: self.threads,
             max_memory: self.max_memory,
             debug_maps: self.debug_maps,
-        }
+        })
     }
 }
 

@@ -109,6 +109,15 @@ pub(super) fn factor(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{text:?} is not a number such as 2 or 1.5"))
 }
 
+/// `A=MODEL`, a share from 0 to 1 of a checkpoint.
+pub(super) fn share(text: &str) -> Result<(f64, PathBuf), String> {
+    let parts = text.split_once('=').and_then(|(share, model)| Some((f64::from_str(share).ok()?, model)));
+    let inside = parts.filter(|(share, model)| (0.0..=1.0).contains(share) && !model.is_empty());
+    inside
+        .map(|(share, model)| (share, PathBuf::from(model)))
+        .ok_or_else(|| format!("{text:?} is not A=MODEL with a share A from 0 to 1, such as 0.5=other.pth"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -228,6 +228,27 @@ impl Solver {
         self.unpack(schedule.range, out);
     }
 
+    /// Draws `plane`, made elsewhere, towards what the frames of `seen` show; arguments as for [`Self::solve`].
+    ///
+    /// Returns what [`Self::prediction_error`] says of the reference before and after.
+    pub(super) fn hold(&mut self, seen: &[Seen<'_>], schedule: Schedule, plane: &mut Plane) -> [(f64, f64); 2] {
+        self.observation.load(seen);
+        self.pack(plane);
+        let before = self.prediction_error(0, f32::MAX);
+        // Few steps of the semi-iteration leave as much of a shift of the whole picture as of any other mode; a plain step
+        // leaves none of it.
+        let mut steps = MAP.steps(&schedule);
+        if let Some(last) = steps.last_mut() {
+            last.gains = [0.0, 1.0];
+        }
+        for step in steps {
+            self.correct(step);
+        }
+        let after = self.prediction_error(0, f32::MAX);
+        self.unpack(schedule.range, plane);
+        [before, after]
+    }
+
     /// Takes back part of what the estimate adds to the interpolated reference where the reference stands alone.
     ///
     /// `gate` says where it does not (nodes in luma pixels); without one it does everywhere. The share kept goes from
@@ -367,6 +388,20 @@ impl Solver {
             let rows = out.par_chunks_mut(width.max(1)).zip(x.par_chunks(grid.stride()));
             rows.with_min_len(16).for_each(|(out, row)| grid.unpack(row, out, low, high));
         }
+    }
+
+    /// The estimate is `plane`.
+    fn pack(&mut self, plane: &Plane) {
+        let Self { optics, x, .. } = self;
+        let rows = x.par_chunks_mut(optics.grid.stride()).zip(plane.outer_iter().into_par_iter());
+        rows.with_min_len(16).for_each_init(Vec::new, |line, (row, samples)| match samples.as_slice() {
+            Some(samples) => optics.grid.pack(samples, row),
+            None => {
+                line.clear();
+                line.extend(samples.iter().copied());
+                optics.grid.pack(line, row);
+            }
+        });
     }
 
     /// The first estimate: `x` is the reference enlarged. The first step has no momentum and reads no `previous`.

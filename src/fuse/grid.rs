@@ -111,7 +111,6 @@ impl Grid {
     }
 
     /// Stores a row given in natural order, margins included.
-    #[cfg(test)]
     pub(super) fn pack(&self, input: &[f32], row: &mut [f32]) {
         for (x, value) in input.iter().enumerate() {
             row[self.slot(x as isize)] = *value;

@@ -180,6 +180,19 @@ pub struct Reconstruction {
     pub repeated: usize,
 }
 
+/// How far a picture was from the frame that it shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Held {
+    /// Mean squared difference of luma (or R, G, B) between the picture as the camera would have seen it and the frame,
+    /// 8-bit scale, before.
+    pub before: f64,
+    /// The same after.
+    pub after: f64,
+}
+
+/// What is done with a plane: by the solver of its geometry, which has observed the neighbours.
+type PlaneWork<'a, T> = dyn Fn(&mut Solver, &[Seen<'_>], Schedule, Option<&Glow>, &mut Plane) -> T + Sync + 'a;
+
 /// The luma of a neighbour, in the reference's light and on the 8-bit scale.
 #[derive(Debug, Clone)]
 pub struct Prediction {
@@ -269,6 +282,64 @@ impl Reconstructor {
         neighbours: &[Neighbour<'_>],
         out: &mut [Plane],
     ) -> Reconstruction {
+        let solve = |solver: &mut Solver, seen: &[Seen<'_>], schedule, gate: Option<&Glow>, out: &mut Plane| {
+            solver.solve(seen, schedule, gate, out);
+        };
+        let (done, _) = self.for_each_plane(reference, appearance, neighbours, out, &solve);
+        if let (true, Some(alpha), Some(out)) = (self.from.alpha, reference.last(), out.last_mut()) {
+            let range = self.schedule(0.0, 0.0, false).range;
+            self.groups[0].solver.enlarged(&slice(alpha), range, out);
+        }
+        done
+    }
+
+    /// What [`Self::reconstruct`] would say, without a reconstruction.
+    pub fn compare(
+        &mut self,
+        reference: &[Plane],
+        appearance: &Appearance,
+        neighbours: &[Neighbour<'_>],
+    ) -> Reconstruction {
+        let repeated = neighbours.iter().filter(|n| n.planes == reference).count();
+        let neighbours: Vec<&Neighbour<'_>> = neighbours.iter().filter(|n| is_useful(n, reference)).collect();
+        let Agreement { kept, noise, multi_frame_share, .. } = self.agree(appearance, &neighbours);
+        Reconstruction { multi_frame_share, noise, used: kept.len(), repeated }
+    }
+
+    /// Draws a picture that was made elsewhere towards what the frames show, in `steps` steps of back-projection.
+    ///
+    /// `picture` is laid out as `to`; alpha stays as it is. What the frames do not determine stays as it came, but for the
+    /// prior, which takes out the ringing of the steps. Arguments and panics otherwise as for [`Self::reconstruct`].
+    pub fn hold(
+        &mut self,
+        reference: &[Plane],
+        appearance: &Appearance,
+        neighbours: &[Neighbour<'_>],
+        steps: usize,
+        picture: &mut [Plane],
+    ) -> Held {
+        let hold = |solver: &mut Solver, seen: &[Seen<'_>], schedule: Schedule, _: Option<&Glow>, out: &mut Plane| {
+            solver.hold(seen, Schedule { iterations: steps, ..schedule }, out)
+        };
+        let (_, errors) = self.for_each_plane(reference, appearance, neighbours, picture, &hold);
+        let luma = self.groups[0].planes.len();
+        let mean = |at: usize| {
+            let (sum, weight) = errors[..luma].iter().fold((0.0, 0.0), |(s, w), e| (s + e[at].0, w + e[at].1));
+            if weight > 0.0 { sum / weight } else { 0.0 }
+        };
+        Held { before: mean(0), after: mean(1) }
+    }
+
+    /// Compares the neighbours with the reference and has `work` done on every plane but alpha, with the planes of `out`;
+    /// returns what it says of each.
+    fn for_each_plane<T: Send>(
+        &mut self,
+        reference: &[Plane],
+        appearance: &Appearance,
+        neighbours: &[Neighbour<'_>],
+        out: &mut [Plane],
+        work: &PlaneWork<'_, T>,
+    ) -> (Reconstruction, Vec<T>) {
         let repeated = neighbours.iter().filter(|n| n.planes == reference).count();
         let neighbours: Vec<&Neighbour<'_>> = neighbours.iter().filter(|n| is_useful(n, reference)).collect();
         let Agreement { candidates, kept, noise, multi_frame_share } = self.agree(appearance, &neighbours);
@@ -286,24 +357,23 @@ impl Reconstructor {
         });
         // Luma and chroma share nothing: where one of them is not parallel, the other one fills in.
         let groups: Vec<_> = groups.collect();
-        groups.into_par_iter().for_each(|(group, out)| {
+        let told = groups.into_par_iter().flat_map_iter(|(group, out)| {
             let weights: Vec<_> = kept.iter().map(|&k| reduce(judge.weights(k), &self.from, group.log2)).collect();
             let moved: Vec<_> =
                 kept.iter().zip(&weights).map(|(&k, weights)| Moved { field: candidates[k].field, weights }).collect();
             group.solver.observe(&moved);
             let chroma = self.from.family == ColorFamily::YCbCr && group.planes.start > 0;
-            for (plane, out) in group.planes.clone().zip(out) {
+            let plane = |(plane, out): (usize, &mut Plane)| {
                 let own = slice(&reference[plane]);
                 let others: Vec<_> = kept.iter().map(|&k| slice(&neighbours[k].planes[plane])).collect();
                 let glow = |k: usize| parts.glow.then(|| judge.glow(k));
                 let seen = in_light_of(&own, &others, &kept, &candidates, (!chroma).then_some(&glow));
-                group.solver.solve(&seen, schedules[usize::from(chroma)], gate, out);
-            }
+                work(&mut group.solver, &seen, schedules[usize::from(chroma)], gate, out)
+            };
+            group.planes.clone().zip(out).map(plane).collect::<Vec<T>>()
         });
-        if let (true, Some(alpha), Some(out)) = (self.from.alpha, reference.last(), out.last_mut()) {
-            self.groups[0].solver.enlarged(&slice(alpha), schedules[0].range, out);
-        }
-        Reconstruction { multi_frame_share, noise, used: kept.len(), repeated }
+        let told = told.collect();
+        (Reconstruction { multi_frame_share, noise, used: kept.len(), repeated }, told)
     }
 
     /// What a draft, made in [`DRAFT_STEPS`] steps, foretells of the luma of each neighbour; `None` for those that take no

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::frame::{ColorFamily, PictureLayout};
-use crate::fuse::{Technique, reconstructed_layout};
+use crate::fuse::Technique;
 
 use super::method::Method;
 use super::options::EnlargePlan;
@@ -25,6 +25,8 @@ pub struct MemoryPlan {
 pub(super) struct Capacities {
     pub(super) decoded: usize,
     pub(super) registered: usize,
+    /// Between the method and a network.
+    pub(super) refined: usize,
     pub(super) enlarged: usize,
 }
 
@@ -33,7 +35,7 @@ pub(super) struct Capacities {
 const CHANNEL_BYTES: u64 = 32 << 20;
 
 /// Stages in lockstep: nothing waits, each frame is handed over.
-const TIGHT: Capacities = Capacities { decoded: 0, registered: 0, enlarged: 0 };
+const TIGHT: Capacities = Capacities { decoded: 0, registered: 0, refined: 0, enlarged: 0 };
 
 impl Capacities {
     /// Comfortable lengths for the sizes of `plan`.
@@ -42,7 +44,7 @@ impl Capacities {
         // What takes longer to make than to write need not wait: room for it would fill on one stall in a thousand
         // frames, and memory would seem to grow with the length.
         let enlarged = if matches!(plan.method, Method::Fuse(_)) { 0 } else { frames(&plan.to) };
-        Self { decoded: frames(&plan.from), registered: frames(&plan.from).min(1), enlarged }
+        Self { decoded: frames(&plan.from), registered: frames(&plan.from).min(1), refined: 0, enlarged }
     }
 }
 
@@ -108,7 +110,7 @@ fn analysis_bytes(plan: &EnlargePlan) -> u64 {
 /// comparison with each neighbour.
 fn solver_bytes(plan: &EnlargePlan) -> u64 {
     let (from, frames) = (&plan.from, 2 * plan.window as u64 + 1);
-    let large = reconstructed_layout(from, &plan.to);
+    let large = plan.reconstructed();
     let samples = |layout: &PictureLayout, plane: usize| {
         let (rows, columns) = layout.plane_size(plane);
         rows as u64 * columns as u64
@@ -117,7 +119,7 @@ fn solver_bytes(plan: &EnlargePlan) -> u64 {
     let geometries = if from.family == ColorFamily::YCbCr { 2 } else { 1 };
     // 112 bytes for sixteen samples; a third more as motion splits jobs and lists grow in steps.
     let of = |plane: usize| 12 * samples(&large, plane) * 17 / 16 + frames * samples(from, plane) * 112 / 16 * 4 / 3;
-    let between = if large == plan.to { 0 } else { frame_bytes(&large) };
+    let between = if large == plan.middle { 0 } else { frame_bytes(&large) };
     // What a draft foretells and what is seen, and the samples it was read in.
     let draft = if plan.drafts { 16 * frames * samples(from, 0) } else { 0 };
     (0..geometries).map(of).sum::<u64>() + (8 * frames + 4) * samples(from, 0) + between + draft

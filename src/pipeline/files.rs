@@ -7,13 +7,14 @@ use super::budget::{MemoryPlan, capacities};
 use super::control::Control;
 use super::maps::MapFolder;
 use super::options::{EnlargeOptions, EnlargePlan};
+use super::refining::FrameRefiner;
 use super::registration::{FrameMotion, FrameRegistrar};
-use super::topology;
+use super::topology::{self, Workers};
 use super::upscaler::{Alone, Enlarged};
 use super::window::FrameEnlarger;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::{Frame, PlanePool};
-use crate::fuse::Blur;
+use crate::fuse::{Blur, Held};
 use crate::kernels::CpuLevel;
 use crate::media::{Cut, Damage, InputSpec, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
 
@@ -98,6 +99,9 @@ pub struct Summary {
     pub noise: f64,
     /// Blurs of the camera that were undone, each once, in the order of the scenes; empty where none was.
     pub blurs: Vec<Blur>,
+    /// How far the pictures of a network were from the frames before and after they were held to them, mean over all;
+    /// `None` where none was.
+    pub held: Option<Held>,
     /// Wall-clock time.
     pub elapsed: Duration,
 }
@@ -143,6 +147,7 @@ struct Tally {
     alone: AloneCounts,
     blurs: Vec<Blur>,
     scene_cuts: Vec<u64>,
+    held: Option<Held>,
 }
 
 impl Tally {
@@ -151,6 +156,10 @@ impl Tally {
         self.share += enlarged.multi_frame_share;
         self.noise += enlarged.noise;
         self.neighbours += enlarged.neighbours;
+        if let Some(Held { before, after }) = enlarged.held {
+            let sum = self.held.get_or_insert(Held { before: 0.0, after: 0.0 });
+            (sum.before, sum.after) = (sum.before + before, sum.after + after);
+        }
         enlarged.alone.into_iter().for_each(|alone| self.alone.add(alone));
         self.blurs.extend(enlarged.blur.filter(|blur| !self.blurs.contains(blur)));
         self.scene_cuts.extend(enlarged.motion.scene_cut.then_some(enlarged.frame.index));
@@ -179,11 +188,13 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         reader.start_at(seconds)?;
     }
     control.expect(job.excerpt.frames.unwrap_or(source.frames_estimated));
-    let (small, large) = (PlanePool::new(SPARE_FRAMES), PlanePool::new(SPARE_FRAMES));
+    let [small, middle, large] = [(); 3].map(|()| PlanePool::new(SPARE_FRAMES));
     reader.use_pool(small.clone());
     let registrar = FrameRegistrar::for_plan(&plan, cpu)?;
-    let enlarger =
-        FrameEnlarger::new(&plan, registrar.registrar(), small, large.clone(), cpu)?.with_maps(folder.is_some());
+    let refiner = FrameRefiner::for_plan(&plan, [small.clone(), middle.clone(), large.clone()], cpu)?;
+    // Without a network what the method makes is what is written.
+    let made = if refiner.is_some() { middle } else { large.clone() };
+    let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, made, cpu)?.with_maps(folder.is_some());
     let mut output = job.output.clone();
     output.encoder.threads = job.threads;
     let mut writer = VideoWriter::create(
@@ -199,8 +210,7 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let mut tally = Tally::default();
     topology::run(
         &mut limited(&mut reader, job.excerpt.frames),
-        registrar,
-        enlarger,
+        Workers { registrar, enlarger, refiner },
         &mut |enlarged| {
             tally.add(&enlarged);
             if let Some((folder, maps)) = folder.as_ref().zip(enlarged.maps.as_ref()) {
@@ -231,6 +241,7 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         alone: tally.alone,
         blurs: tally.blurs,
         scene_cuts: tally.scene_cuts,
+        held: tally.held.map(|sum| Held { before: mean(sum.before), after: mean(sum.after) }),
         elapsed: start.elapsed(),
         source,
     })

@@ -1,7 +1,7 @@
 //! The stages put together: threads, bounded channels, memory, cancellation, and the library's public face.
 //!
 //! ```text
-//! decode ─► register ─► fuse ─► encode
+//! decode ─► register ─► fuse ─► [refine] ─► encode
 //! ```
 //! A stage is a loop from a receiver to a sender around an object that knows nothing of channels. A stage whose
 //! neighbour is gone stops quietly; the first error is the only one, and it keeps its stage and frame up to `main`.
@@ -9,11 +9,14 @@
 
 mod budget;
 mod control;
+mod evidence;
 mod files;
 mod forecast;
 mod maps;
 mod method;
+mod network_picture;
 mod options;
+mod refining;
 mod registration;
 mod threads;
 mod topology;
@@ -26,6 +29,6 @@ pub use files::{AloneCounts, Excerpt, Job, Summary, motion_file, upscale_file};
 pub use forecast::Forecast;
 pub use maps::Maps;
 pub use method::{Method, Preset, PresetTable};
-pub use options::{EnlargeOptions, EnlargePlan, LightDomain, Scale};
+pub use options::{DEFAULT_CONSISTENCY, EnlargeOptions, EnlargePlan, LightDomain, RefineOptions, Scale};
 pub use registration::FrameMotion;
 pub use upscaler::{Alone, Enlarged, Upscaler, UpscalerBuilder};

@@ -4,8 +4,11 @@ use crate::error::{Error, Kind, Result};
 use crate::frame::{ColorFamily, PictureLayout};
 use crate::light::Light;
 
+use std::sync::Arc;
+
 use super::method::{Method, Preset};
-use crate::fuse::{Blur, Parts};
+use crate::fuse::{Blur, Parts, reconstructed_layout};
+use crate::refine::{Input, Network, Tile};
 use crate::register::FieldDetail;
 
 /// The size to reach.
@@ -41,10 +44,36 @@ impl std::str::FromStr for LightDomain {
     }
 }
 
+/// A network that pictures go through after the method.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefineOptions {
+    /// The network.
+    pub network: Arc<Network>,
+    /// Scale that the method reaches before it. By default what the network leaves to do, and at least 1; where that is 1,
+    /// frames go to the network as they are, and several are put together when its pictures are held to them (unless
+    /// [`Self::consistency`] is 0).
+    pub fuse_scale: Option<f64>,
+    /// Steps of back-projection that hold the result to the frames, 0 to 100; 0 leaves it as the network made it. With a
+    /// window, four of them are as many as the preset spends on a reconstruction.
+    pub consistency: usize,
+    /// Pieces that pictures are refined in.
+    pub tile: Tile,
+}
+
+impl RefineOptions {
+    /// `network` with the defaults.
+    pub fn new(network: Arc<Network>) -> Self {
+        Self { network, fuse_scale: None, consistency: DEFAULT_CONSISTENCY, tile: Tile::Auto }
+    }
+}
+
+/// Steps that hold the result of a network to the frames, by default.
+pub const DEFAULT_CONSISTENCY: usize = 4;
+
 /// As asked for.
 #[derive(Debug, Clone)]
 pub struct EnlargeOptions {
-    /// Size to reach; not given means x2, or x1 for [`Method::None`].
+    /// Size to reach; not given means x2, or x1 for [`Method::None`] without a network.
     pub scale: Option<Scale>,
     /// How.
     pub method: Method,
@@ -58,6 +87,8 @@ pub struct EnlargeOptions {
     pub parts: Parts,
     /// What sample values mean while frames are fused.
     pub light: LightDomain,
+    /// A network after it.
+    pub refine: Option<RefineOptions>,
 }
 
 impl Default for EnlargeOptions {
@@ -70,6 +101,7 @@ impl Default for EnlargeOptions {
             blur: Some(Blur::Usual),
             parts: Parts::default(),
             light: LightDomain::Gamma,
+            refine: None,
         }
     }
 }
@@ -79,8 +111,12 @@ impl Default for EnlargeOptions {
 pub struct EnlargePlan {
     /// Layout of the input.
     pub from: PictureLayout,
+    /// What the method makes: the output, or what a network makes the output of.
+    pub middle: PictureLayout,
     /// Layout of the output, the same but for its size.
     pub to: PictureLayout,
+    /// Whether frames go to the network as they are, and are put together when its pictures are held to them.
+    pub deferred: bool,
     /// How.
     pub method: Method,
     /// Frames on each side.
@@ -97,9 +133,29 @@ pub struct EnlargePlan {
     pub parts: Parts,
     /// What sample values mean while frames are fused.
     pub light: LightDomain,
+    /// A network after it.
+    pub refine: Option<RefineOptions>,
 }
 
 impl EnlargePlan {
+    /// Whether the result of a network is held to the frames.
+    pub(super) fn holds(&self) -> bool {
+        self.refine.as_ref().is_some_and(|refine| refine.consistency > 0)
+    }
+
+    /// Steps of back-projection that the result of a network is held to the frames by. Where one frame is all there is, each
+    /// step asked for is one; a window takes as many as the preset spends on a reconstruction for each
+    /// [`DEFAULT_CONSISTENCY`] of them.
+    pub(super) fn hold_steps(&self) -> usize {
+        let asked = self.refine.as_ref().map_or(0, |refine| refine.consistency);
+        if self.window > 0 { (asked * self.iterations).div_ceil(DEFAULT_CONSISTENCY) } else { asked }
+    }
+
+    /// What frames are reconstructed on the way to: what the method makes, or the output, where that is left for later.
+    pub(super) fn reconstructed(&self) -> PictureLayout {
+        reconstructed_layout(&self.from, if self.deferred { &self.to } else { &self.middle })
+    }
+
     /// The way to linear light and back, if frames are fused in it.
     pub(super) fn linear_light(&self) -> Option<Light> {
         let wanted = self.light == LightDomain::Linear && self.method.is_multi_frame();
@@ -127,7 +183,7 @@ impl EnlargeOptions {
     pub fn resolve(&self, from: &PictureLayout) -> Result<EnlargePlan> {
         let (width, height) = self.output_size(from)?;
         let usage = |message: String| Err(Error::new(Kind::Usage, message));
-        if self.method == Method::None && (width, height) != (from.width, from.height) {
+        if self.method == Method::None && self.refine.is_none() && (width, height) != (from.width, from.height) {
             return usage(format!(
                 "method none keeps the size, but {width}x{height} was asked of {}x{}",
                 from.width, from.height
@@ -141,12 +197,20 @@ impl EnlargeOptions {
         {
             return usage(format!("a camera blur of {sigma} pixels; 0.1 to 1 are allowed"));
         }
-        let scale = (width as f64 / from.width as f64).max(height as f64 / from.height as f64);
+        let to = from.resized(width, height);
+        let middle = self.middle(from, &to)?;
+        let holds = self.refine.as_ref().is_some_and(|refine| refine.consistency > 0);
+        let deferred = holds && self.fuses_nothing(from, &middle);
+        // The window serves what is done last.
+        let larger = if holds { &to } else { &middle };
+        let scale = (larger.width as f64 / from.width as f64).max(larger.height as f64 / from.height as f64);
         let table = self.preset.table(scale);
         let window = if self.method.is_multi_frame() { self.window.unwrap_or(table.window) } else { 0 };
         Ok(EnlargePlan {
             from: from.clone(),
-            to: from.resized(width, height),
+            middle,
+            to,
+            deferred,
             method: self.method,
             window,
             iterations: table.iterations,
@@ -155,12 +219,47 @@ impl EnlargeOptions {
             blur: self.blur,
             parts: self.parts,
             light: self.light,
+            refine: self.refine.clone(),
         })
+    }
+
+    /// Whether the method has nothing to enlarge before the network, by its own choice.
+    fn fuses_nothing(&self, from: &PictureLayout, middle: &PictureLayout) -> bool {
+        let chosen = self.refine.as_ref().is_some_and(|refine| refine.fuse_scale.is_some());
+        self.method.is_multi_frame() && middle == from && !chosen
+    }
+
+    /// What the method makes on the way to `to`.
+    fn middle(&self, from: &PictureLayout, to: &PictureLayout) -> Result<PictureLayout> {
+        let Some(refine) = &self.refine else { return Ok(to.clone()) };
+        let usage = |message: String| Err(Error::new(Kind::Usage, message));
+        if refine.consistency > 100 {
+            return usage(format!("{} consistency steps, allowed are 0 to 100", refine.consistency));
+        }
+        let passes = self.method == Method::None;
+        let scale = refine.network.scale;
+        let (width, height) = match refine.fuse_scale {
+            Some(f) if passes && f != 1.0 => {
+                return usage(format!("method none passes frames on at x1, but a fuse scale of {f} was asked for"));
+            }
+            Some(f) if !FACTORS.contains(&f) => return usage(format!("a fuse scale of {f}, allowed are 1 to 8")),
+            Some(f) => (scaled(from.width, f, from, 0), scaled(from.height, f, from, 1)),
+            None if passes => (from.width, from.height),
+            None if refine.network.input == Input::EnlargedLuma => (to.width, to.height),
+            None => (from.width.max(to.width.div_ceil(scale)), from.height.max(to.height.div_ceil(scale))),
+        };
+        let pixels = (width * scale).checked_mul(height * scale);
+        if pixels.is_none_or(|pixels| pixels > MAX_OUTPUT) {
+            let message = format!("a network x{scale} on {width}x{height}; the limit is {MAX_OUTPUT} pixels");
+            return Err(Error::new(Kind::Resource, message).hint("take a smaller scale or --fuse-scale"));
+        }
+        Ok(from.resized(width, height))
     }
 
     fn output_size(&self, from: &PictureLayout) -> Result<(usize, usize)> {
         let usage = |message: String| Error::new(Kind::Usage, message).hint("scales are 1 to 8, fractions allowed");
-        let default = Scale::Factor(if self.method == Method::None { 1.0 } else { 2.0 });
+        let passes = self.method == Method::None && self.refine.is_none();
+        let default = Scale::Factor(if passes { 1.0 } else { 2.0 });
         let (width, height) = match self.scale.unwrap_or(default) {
             Scale::Factor(f) if !FACTORS.contains(&f) => return Err(usage(format!("a scale of {f}"))),
             Scale::Factor(f) => (scaled(from.width, f, from, 0), scaled(from.height, f, from, 1)),

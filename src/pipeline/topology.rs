@@ -1,4 +1,4 @@
-//! The topology in one screen: four stages, three channels.
+//! The topology in one screen: four stages and three channels; five and four with a network.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,6 +6,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::budget::Capacities;
 use super::control::Control;
+use super::refining::FrameRefiner;
 use super::registration::{FrameRegistrar, Registered};
 use super::threads::{FirstCause, guarded, spawn};
 use super::upscaler::Enlarged;
@@ -13,13 +14,20 @@ use super::window::FrameEnlarger;
 use crate::error::{Result, Stage};
 use crate::frame::Frame;
 
+/// What the stages between decoding and encoding work with.
+pub(super) struct Workers {
+    pub(super) registrar: FrameRegistrar,
+    pub(super) enlarger: FrameEnlarger,
+    /// A stage of its own, if there is a network.
+    pub(super) refiner: Option<FrameRefiner>,
+}
+
 /// Runs the stages until the source ends, one of them fails, or the job is stopped.
 ///
 /// `source` gives frames until `None`; `sink` takes each enlarged frame in order, on the caller's thread.
 pub(super) fn run(
     source: &mut (dyn FnMut() -> Result<Option<Frame>> + Send),
-    registrar: FrameRegistrar,
-    enlarger: FrameEnlarger,
+    Workers { registrar, enlarger, refiner }: Workers,
     sink: &mut dyn FnMut(Enlarged) -> Result<()>,
     capacities: Capacities,
     pool: &rayon::ThreadPool,
@@ -31,21 +39,31 @@ pub(super) fn run(
     std::thread::scope(|scope| {
         let (to_register, decoded) = bounded(capacities.decoded);
         let (to_fuse, registered) = bounded(capacities.registered);
-        let (to_encode, enlarged) = bounded(capacities.enlarged);
+        let (to_encode, finished) = bounded(capacities.enlarged);
+        let (to_next, enlarged) = bounded(capacities.refined);
+        let (to_next, refining) = match refiner {
+            Some(refiner) => (to_next, Some((refiner, to_encode))),
+            None => (to_encode, None),
+        };
         spawn(scope, Stage::Decode, control, &cause, &failed, move || decode(source, &to_register, halted, control));
         spawn(scope, Stage::Register, control, &cause, &failed, move || {
             register(registrar, &decoded, &to_fuse, pool, control)
         });
         spawn(scope, Stage::Fuse, control, &cause, &failed, move || {
-            fuse(enlarger, &registered, &to_encode, pool, control)
+            fuse(enlarger, &registered, &to_next, pool, control)
         });
+        if let Some((refiner, to_encode)) = refining {
+            spawn(scope, Stage::Refine, control, &cause, &failed, move || {
+                refine(refiner, &enlarged, &to_encode, pool, control)
+            });
+        }
         // The last stage runs here; when it returns, its receiver goes and the others stop.
-        let ended = guarded(Stage::Encode, || encode(&enlarged, sink, halted, control));
+        let ended = guarded(Stage::Encode, || encode(&finished, sink, halted, control));
         if let Err(error) = ended {
             cause.set(error);
             failed.store(true, Ordering::Release);
         }
-        drop(enlarged);
+        drop(finished);
     });
     match cause.take() {
         Some(error) => Err(error),
@@ -118,6 +136,23 @@ fn fuse(
     send_ready(&mut enlarger, None).map(drop)
 }
 
+fn refine(
+    mut refiner: FrameRefiner,
+    input: &Receiver<Enlarged>,
+    output: &Sender<Enlarged>,
+    pool: &rayon::ThreadPool,
+    control: &Control,
+) -> Result<()> {
+    for enlarged in input {
+        let index = enlarged.frame.index;
+        let refined = control.timed(Stage::Refine, 1, || pool.install(|| refiner.refine(enlarged)));
+        if output.send(refined.map_err(|e| e.at(Stage::Refine, Some(index)))?).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 fn encode(
     input: &Receiver<Enlarged>,
     sink: &mut dyn FnMut(Enlarged) -> Result<()>,
@@ -185,7 +220,7 @@ mod tests {
         let enlarger =
             FrameEnlarger::new(&plan, registrar.registrar(), pools.0, pools.1, CpuLevel::detect()).expect("enlarger");
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("pool");
-        let capacities = Capacities { decoded: capacity, registered: capacity, enlarged: capacity };
+        let capacities = Capacities { decoded: capacity, registered: capacity, refined: capacity, enlarged: capacity };
         let strike = |stage: Stage, index: u64| match fault {
             Fault::Error(s, n) if (s, n) == (stage, index) => Err(Error::new(Kind::Io, "injected")),
             Fault::Panic(s, n) if (s, n) == (stage, index) => panic!("injected"),
@@ -214,7 +249,8 @@ mod tests {
             out.push(enlarged.frame.index);
             Ok(())
         };
-        let result = run(&mut source, registrar, enlarger, &mut sink, capacities, &pool, &control);
+        let result =
+            run(&mut source, Workers { registrar, enlarger, refiner: None }, &mut sink, capacities, &pool, &control);
         (result, out)
     }
 

@@ -1,13 +1,15 @@
 //! Frames in, frames out: the library's face for programs that have pictures of their own.
 
+use super::evidence::Evidence;
 use super::maps::Maps;
 use super::method::{Method, Preset};
-use super::options::{EnlargeOptions, EnlargePlan, Scale};
+use super::options::{EnlargeOptions, EnlargePlan, RefineOptions, Scale};
+use super::refining::FrameRefiner;
 use super::registration::{FrameMotion, FrameRegistrar};
 use super::window::FrameEnlarger;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{Frame, PictureLayout, PlanePool};
-use crate::fuse::{Blur, Parts};
+use crate::fuse::{Blur, Held, Parts};
 use crate::kernels::CpuLevel;
 
 /// One enlarged frame and what is known of how it was made.
@@ -29,6 +31,10 @@ pub struct Enlarged {
     pub maps: Option<Maps>,
     /// Motion against the frame before.
     pub motion: FrameMotion,
+    /// How far it was from the frames as a network made it, and after it was held to them; `None` where it was not.
+    pub held: Option<Held>,
+    /// What it is to be held to, until it has been.
+    pub(super) evidence: Option<Box<Evidence>>,
 }
 
 /// Why a frame of a method that takes several was made from itself alone.
@@ -74,6 +80,7 @@ pub struct Upscaler {
     plan: EnlargePlan,
     registrar: FrameRegistrar,
     enlarger: FrameEnlarger,
+    refiner: Option<FrameRefiner>,
 }
 
 impl std::fmt::Debug for Upscaler {
@@ -115,7 +122,7 @@ impl Upscaler {
         check_planes(&frame, &self.plan.from)?;
         let registered = self.registrar.push(frame)?;
         self.enlarger.push(registered);
-        std::iter::from_fn(|| self.enlarger.next_ready(false).transpose()).collect()
+        self.ready(false)
     }
 
     /// The frames that waited for others which will not come.
@@ -123,7 +130,18 @@ impl Upscaler {
     /// # Errors
     /// As for [`Self::push`].
     pub fn finish(mut self) -> Result<Vec<Enlarged>> {
-        std::iter::from_fn(|| self.enlarger.next_ready(true).transpose()).collect()
+        self.ready(true)
+    }
+
+    fn ready(&mut self, ended: bool) -> Result<Vec<Enlarged>> {
+        let mut refined = Vec::new();
+        while let Some(enlarged) = self.enlarger.next_ready(ended)? {
+            refined.push(match &mut self.refiner {
+                Some(refiner) => refiner.refine(enlarged)?,
+                None => enlarged,
+            });
+        }
+        Ok(refined)
     }
 }
 
@@ -177,6 +195,13 @@ impl UpscalerBuilder {
         self
     }
 
+    /// A network that pictures go through after the method.
+    #[must_use]
+    pub fn refine(mut self, refine: RefineOptions) -> Self {
+        self.options.refine = Some(refine);
+        self
+    }
+
     /// Leaves parts of the reconstruction out, for measurements.
     #[must_use]
     pub fn parts(mut self, parts: Parts) -> Self {
@@ -205,10 +230,10 @@ impl UpscalerBuilder {
     pub fn build(self) -> Result<Upscaler> {
         let plan = self.options.resolve(&self.layout)?;
         let registrar = FrameRegistrar::for_plan(&plan, self.cpu)?;
-        let enlarger =
-            FrameEnlarger::new(&plan, registrar.registrar(), PlanePool::new(0), PlanePool::new(1), self.cpu)?
-                .with_maps(self.maps);
-        Ok(Upscaler { plan, registrar, enlarger })
+        let [small, middle, large] = [0, 1, 1].map(PlanePool::new);
+        let refiner = FrameRefiner::for_plan(&plan, [small.clone(), middle.clone(), large], self.cpu)?;
+        let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, middle, self.cpu)?.with_maps(self.maps);
+        Ok(Upscaler { plan, registrar, enlarger, refiner })
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::evidence::{Evidence, Witness};
 use super::maps::Maps;
 use super::method::Method;
 use super::options::{EnlargePlan, lit_planes};
@@ -18,8 +19,7 @@ use super::upscaler::{Alone, Enlarged};
 use crate::error::Result;
 use crate::frame::{Frame, PictureLayout, Plane, PlanePool};
 use crate::fuse::{
-    CALIBRATION_RADIUS, Neighbour, Options, Prediction, Reconstruction, Reconstructor, Technique, measure_blur,
-    reconstructed_layout,
+    Blur, CALIBRATION_RADIUS, Neighbour, Options, Prediction, Reconstruction, Reconstructor, Technique, measure_blur,
 };
 use crate::kernels::CpuLevel;
 use crate::light::Light;
@@ -47,6 +47,8 @@ struct Fusion {
     measures: bool,
     scene: Option<u64>,
     last: Option<(PictureResampler, Vec<Plane>)>,
+    /// Whether frames are only compared here, and put together later.
+    deferred: bool,
 }
 
 /// A frame beside the one to enlarge: its place in the window and how it lies on it.
@@ -68,12 +70,14 @@ pub(super) struct FrameEnlarger {
     drafts: bool,
     radius: usize,
     /// Frames that are still needed, in order.
-    frames: VecDeque<Registered>,
+    frames: VecDeque<Arc<Registered>>,
     /// Position in `frames` of the next one to enlarge.
     next: usize,
     to: PictureLayout,
     /// Whether maps of motion and trust are made of every frame.
     maps: bool,
+    /// Whether pictures are handed on with the frames that they are to be held to.
+    evidence: bool,
     /// Where planes of the input go when they are done with.
     small: PlanePool,
     /// Where planes for the output come from.
@@ -92,7 +96,7 @@ impl FrameEnlarger {
         let engine = match plan.method {
             Method::None => Engine::Pass,
             Method::Interpolate(filter) => {
-                Engine::Interpolate(PictureResampler::new(&plan.from, &plan.to, filter, cpu))
+                Engine::Interpolate(PictureResampler::new(&plan.from, &plan.middle, filter, cpu))
             }
             Method::Fuse(technique) => Engine::Fuse(Box::new(Fusion::new(plan, technique, cpu)?)),
         };
@@ -104,8 +108,9 @@ impl FrameEnlarger {
             radius: plan.window,
             frames: VecDeque::new(),
             next: 0,
-            to: plan.to.clone(),
+            to: plan.middle.clone(),
             maps: false,
+            evidence: plan.holds(),
             small,
             large,
         })
@@ -118,7 +123,7 @@ impl FrameEnlarger {
 
     /// Takes the next frame.
     pub(super) fn push(&mut self, frame: Registered) {
-        self.frames.push_back(frame);
+        self.frames.push_back(Arc::new(frame));
     }
 
     /// The next enlarged frame, if its neighbours are all here, or `ended` says that no more will come.
@@ -129,7 +134,8 @@ impl FrameEnlarger {
         let enlarged = self.enlarge(self.next)?;
         self.next += 1;
         while self.next > self.radius {
-            if let Some(old) = self.frames.pop_front() {
+            // Who still holds a frame to refine by gives its planes back.
+            if let Some(old) = self.frames.pop_front().and_then(Arc::into_inner) {
                 self.small.give(old.frame.planes);
             }
             self.next -= 1;
@@ -187,6 +193,10 @@ impl FrameEnlarger {
             (Engine::Fuse(fusion), Some(appearance)) => {
                 let offered = offered(&self.frames, &neighbours);
                 let done = match &mut fusion.last {
+                    _ if fusion.deferred => {
+                        planes.clone_from(&current.frame.planes);
+                        fusion.solver.compare(&current.frame.planes, appearance, &offered)
+                    }
                     None => fusion.solver.reconstruct(&current.frame.planes, appearance, &offered, &mut planes),
                     Some((resampler, large)) => {
                         let done = fusion.solver.reconstruct(&current.frame.planes, appearance, &offered, large);
@@ -205,15 +215,19 @@ impl FrameEnlarger {
         let old = &current.frame;
         let (index, pts, duration, carried) = (old.index, old.pts, old.duration, old.carried.clone());
         let frame = Frame { index, pts, duration, planes, coding: None, carried };
+        let alone = made.as_ref().and_then(|made| self.alone(at, neighbours.len(), made));
+        let evidence = self.evidence.then(|| Box::new(evidence(&self.frames, at, neighbours, blur)));
         Ok(Enlarged {
             frame,
             multi_frame_share: made.as_ref().map_or(0.0, |m| m.multi_frame_share),
             noise: made.as_ref().map_or(0.0, |m| m.noise),
             neighbours: made.as_ref().map_or(0, |m| m.used),
-            alone: made.as_ref().and_then(|made| self.alone(at, neighbours.len(), made)),
+            alone,
             blur,
             maps: trust.map(|trust| self.maps_of(at, trust)),
             motion: current.frame_motion(),
+            held: None,
+            evidence,
         })
     }
 
@@ -248,8 +262,22 @@ impl FrameEnlarger {
     }
 }
 
+/// Frame `at` and its neighbours, to be kept for longer than the window.
+fn evidence(
+    frames: &VecDeque<Arc<Registered>>,
+    at: usize,
+    neighbours: Vec<Beside<'_>>,
+    blur: Option<Blur>,
+) -> Evidence {
+    let witness = |n: Beside<'_>| {
+        let (field, gain, offset) = (n.field.into_owned(), n.gain, n.offset);
+        Witness { frame: Arc::clone(&frames[n.at]), field, gain, offset }
+    };
+    Evidence { reference: Arc::clone(&frames[at]), witnesses: neighbours.into_iter().map(witness).collect(), blur }
+}
+
 /// The frames of a window as the reconstruction takes them.
-fn offered<'a>(frames: &'a VecDeque<Registered>, beside: &'a [Beside<'_>]) -> Vec<Neighbour<'a>> {
+fn offered<'a>(frames: &'a VecDeque<Arc<Registered>>, beside: &'a [Beside<'_>]) -> Vec<Neighbour<'a>> {
     let offer = |n: &'a Beside<'_>| {
         let other = &frames[n.at];
         let appearance = other.appearance.as_ref()?;
@@ -265,15 +293,15 @@ impl Fusion {
         let light = plan.linear_light();
         let range = light.as_ref().map(Light::range);
         let options = Options { technique, blur, iterations, parts, range, ..Options::default() };
-        let large = reconstructed_layout(&plan.from, &plan.to);
-        let last = (large != plan.to).then(|| {
-            let resampler = PictureResampler::new(&large, &plan.to, Filter::Bicubic, cpu);
+        let large = plan.reconstructed();
+        let last = (large != plan.middle && !plan.deferred).then(|| {
+            let resampler = PictureResampler::new(&large, &plan.middle, Filter::Bicubic, cpu);
             let planes = (0..large.plane_count()).map(|i| Plane::zeros(large.plane_size(i))).collect();
             (resampler, planes)
         });
         let solver = Reconstructor::new(&plan.from, &large, options, cpu)?;
         let (from, measures) = (plan.from.clone(), plan.blur.is_none() && plan.window > 0);
-        Ok(Self { solver, from, cpu, measures, scene: None, light, last })
+        Ok(Self { solver, from, cpu, measures, scene: None, light, last, deferred: plan.deferred })
     }
 }
 
@@ -282,7 +310,7 @@ impl Fusion {
 /// Fields of successive frames are chained to frame `at` and then refined against it; what comes out depends on the
 /// frames from there to here alone.
 fn beside<'a>(
-    frames: &'a VecDeque<Registered>,
+    frames: &'a VecDeque<Arc<Registered>>,
     registrar: Option<&Registrar>,
     detail: Option<FieldDetail>,
     radius: usize,
@@ -327,7 +355,7 @@ fn beside<'a>(
 
 /// Corrects the fields of `neighbours` by what a draft of frame `at` foretells of them.
 fn correct(
-    frames: &VecDeque<Registered>,
+    frames: &VecDeque<Arc<Registered>>,
     neighbours: &mut [Beside<'_>],
     at: usize,
     fusion: &mut Fusion,

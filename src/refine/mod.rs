@@ -8,6 +8,8 @@ mod architecture;
 mod checkpoint;
 mod network;
 mod reference;
+mod runner;
+mod settings;
 mod weights;
 
 use std::path::Path;
@@ -15,8 +17,31 @@ use std::path::Path;
 pub use checkpoint::{Checkpoint, DType, Format, Tensor};
 pub use network::{Border, Convolution, Input, Network, Node, Op, Value};
 pub use reference::{Picture, run};
+pub use runner::Runner;
+pub use settings::Tile;
 
 use crate::error::Result;
+
+/// Name of the network that is part of the program; a file of that name is read as `./builtin`.
+pub const BUILTIN: &str = "builtin";
+
+impl Checkpoint {
+    /// The checkpoint of [`Network::builtin`].
+    ///
+    /// # Errors
+    /// As for [`Network::builtin`].
+    pub fn builtin() -> Result<Self> {
+        Self::from_safetensors(include_bytes!("builtin.safetensors"))
+    }
+
+    /// The checkpoint of that name: `builtin`, or a file as for [`Checkpoint::read`].
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::read`].
+    pub fn named(name: &Path) -> Result<Self> {
+        if name.as_os_str() == BUILTIN { Self::builtin() } else { Self::read(name) }
+    }
+}
 
 impl Network {
     /// The network that the tensors of a checkpoint make.
@@ -26,6 +51,23 @@ impl Network {
     /// lists what does not fit.
     pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
         architecture::detect(checkpoint)
+    }
+
+    /// The network that is part of the program: Compact x4 with 24 features, trained by this project on pictures that a
+    /// program has drawn (dead leaves: occluding shapes of all sizes), not on photographs.
+    ///
+    /// # Errors
+    /// None that a test would not find.
+    pub fn builtin() -> Result<Self> {
+        Self::of(&Checkpoint::builtin()?)
+    }
+
+    /// The network of that name: `builtin`, or a file as for [`Network::read`].
+    ///
+    /// # Errors
+    /// Those of [`Network::read`].
+    pub fn named(name: &Path) -> Result<Self> {
+        Self::of(&Checkpoint::named(name)?).map_err(|error| error.file(name))
     }
 
     /// Reads a network from a file: safetensors, PyTorch (zip and legacy), or ncnn.

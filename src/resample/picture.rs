@@ -42,6 +42,14 @@ impl PictureResampler {
             .zip(out)
             .for_each(|((resampler, input), output)| resampler.resample(input.view(), output));
     }
+
+    /// Resamples plane `index` alone.
+    ///
+    /// # Panics
+    /// If there is no such plane, or a size differs from the layouts'.
+    pub fn resample_plane(&self, index: usize, plane: &Plane, out: &mut Plane) {
+        self.planes[index].resample(plane.view(), out);
+    }
 }
 
 #[cfg(test)]

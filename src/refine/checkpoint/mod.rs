@@ -78,6 +78,14 @@ impl Checkpoint {
         Self::read_unnamed(path).map_err(|error| error.file(path))
     }
 
+    /// The checkpoint in the bytes of a safetensors file.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
+        Ok(Self { tensors: safetensors::read(bytes)?, format: Format::Safetensors })
+    }
+
     fn read_unnamed(path: &Path) -> Result<Self> {
         let head = read_file(path, HEAD)?;
         let contents = format::recognize(&head, path)?;

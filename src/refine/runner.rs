@@ -1,0 +1,216 @@
+//! Runs a network on pictures of any size, in pieces where memory asks for it.
+//!
+//! A piece is computed with everything that can change its result: as many pixels around it as the network reaches, so a
+//! picture in pieces is the picture made at once, to rounding, and there are no seams. (A network that averages over whole
+//! pictures, such as RCAN, has no such bound; its pieces overlap by [`UNBOUNDED_REACH`] and differ slightly.)
+//!
+//! Sides that the network cannot take are filled up with mirrored pixels and cut off again. What the pixels mean is not known
+//! here.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ndarray::{ArrayView3, ArrayViewMut3, s};
+
+use super::network::{Input, Network};
+use super::reference::{self, Picture};
+use super::settings::Tile;
+use crate::error::{Error, Kind, Result};
+
+/// Executors divide pictures into blocks of 4 x 4; pieces begin at a multiple of this, in units that the network takes, so
+/// that most sums are rounded as in the whole picture.
+const ALIGNMENT: usize = 16;
+/// Overlap of pieces where every pixel depends on all others.
+const UNBOUNDED_REACH: usize = 64;
+/// Most pieces along an axis.
+const MOST_PIECES: usize = 64;
+
+/// A network ready to run.
+#[derive(Debug)]
+pub struct Runner {
+    network: Network,
+    tile: Tile,
+    /// Most bytes of one run; sinks when a device turns out to have less.
+    memory: AtomicU64,
+}
+
+/// Rows and columns of one piece: what it answers for, and what it is computed from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    own: [Range<usize>; 2],
+    read: [Range<usize>; 2],
+}
+
+impl Runner {
+    /// For `network`, in pieces of size `tile`, with at most `memory` bytes where that is left open.
+    pub fn new(network: Network, tile: Tile, memory: u64) -> Self {
+        Self { network, tile, memory: AtomicU64::new(memory) }
+    }
+
+    /// What pictures have to be.
+    pub fn input(&self) -> Input {
+        self.network.input
+    }
+
+    /// Pixels along each axis of the result for one of the input.
+    pub fn scale(&self) -> usize {
+        self.network.scale
+    }
+
+    /// Bytes that a run on `rows x columns` pixels takes, as far as pieces can be made small enough.
+    pub fn memory(&self, rows: usize, columns: usize) -> u64 {
+        let pieces = self.pieces((rows, columns));
+        pieces.iter().map(|piece| self.bytes((piece.read[0].len(), piece.read[1].len()))).max().unwrap_or(0)
+    }
+
+    /// Runs the network: `input` is `channels x rows x columns`, `out` has [`Self::scale`] times the rows and columns.
+    ///
+    /// A device that runs out of memory is asked again with smaller pieces.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if sizes do not fit; [`Kind::Resource`] where even the smallest pieces are too large.
+    pub fn run(&self, input: ArrayView3<'_, f32>, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
+        let (channels, rows, columns) = input.dim();
+        let (made, scale) = (out.dim(), self.scale());
+        if channels != self.input().channels()
+            || (made.1, made.2) != (rows * scale, columns * scale)
+            || rows * columns == 0
+        {
+            let message =
+                format!("{channels} channels of {columns}x{rows} to {}x{} by a network x{scale}", made.2, made.1);
+            return Err(Error::new(Kind::Usage, message));
+        }
+        loop {
+            let pieces = self.pieces((rows, columns));
+            let smallest = pieces.len() >= MOST_PIECES * MOST_PIECES;
+            match self.run_pieces(&pieces, input, &mut out) {
+                Err(error) if error.kind() == Kind::Resource && self.tile == Tile::Auto && !smallest => {
+                    let used = self.memory(rows, columns);
+                    self.memory.store(used / 2, Ordering::Relaxed);
+                    if used < 1 << 20 {
+                        return Err(error);
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn run_pieces(&self, pieces: &[Piece], input: ArrayView3<'_, f32>, out: &mut ArrayViewMut3<'_, f32>) -> Result<()> {
+        let scale = self.scale();
+        for Piece { own: [rows, columns], read: [from_rows, from_columns] } in pieces {
+            let seen = input.slice(s![.., from_rows.clone(), from_columns.clone()]);
+            let whole = rows == from_rows && columns == from_columns;
+            if whole && rows.len() % self.network.multiple == 0 && columns.len() % self.network.multiple == 0 {
+                let part = out.slice_mut(s![.., scaled(rows, scale), scaled(columns, scale)]);
+                self.execute(seen, part)?;
+                continue;
+            }
+            let filled = filled(seen, self.network.multiple);
+            let (_, high, wide) = filled.dim();
+            let mut made = Picture::zeros((out.dim().0, high * scale, wide * scale));
+            self.execute(filled.view(), made.view_mut())?;
+            let inside = |own: &Range<usize>, read: &Range<usize>| {
+                scaled(&(own.start - read.start..own.end - read.start), scale)
+            };
+            let kept = made.slice(s![.., inside(rows, from_rows), inside(columns, from_columns)]);
+            out.slice_mut(s![.., scaled(rows, scale), scaled(columns, scale)]).assign(&kept);
+        }
+        Ok(())
+    }
+
+    fn execute(&self, input: ArrayView3<'_, f32>, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
+        out.assign(&reference::run(&self.network, &input.to_owned())?);
+        Ok(())
+    }
+
+    fn bytes(&self, (rows, columns): (usize, usize)) -> u64 {
+        let widest = self.network.nodes.len() as u64;
+        64 * 4 * widest.min(4) * (rows * columns) as u64
+    }
+
+    /// How a picture is divided.
+    fn pieces(&self, (rows, columns): (usize, usize)) -> Vec<Piece> {
+        let step = ALIGNMENT * self.network.multiple;
+        let overlap = self.network.reach().unwrap_or(UNBOUNDED_REACH).next_multiple_of(step);
+        let divided = |sides: [usize; 2]| {
+            let of = |side: usize, whole: usize| divide(whole, side.next_multiple_of(step), overlap);
+            let (down, across) = (of(sides[0], rows), of(sides[1], columns));
+            let pair = |down: &(Range<usize>, Range<usize>), across: &(Range<usize>, Range<usize>)| Piece {
+                own: [down.0.clone(), across.0.clone()],
+                read: [down.1.clone(), across.1.clone()],
+            };
+            down.iter().flat_map(|down| across.iter().map(|across| pair(down, across)).collect::<Vec<_>>()).collect()
+        };
+        if let Tile::Pixels(side) = self.tile {
+            return divided([side, side]);
+        }
+        let limit = self.memory.load(Ordering::Relaxed);
+        // What a piece along an axis of `whole` pixels in `n` pieces answers for, and the most that it reads.
+        let side = |whole: usize, n: usize| whole.div_ceil(n).next_multiple_of(step).min(whole);
+        let read = |whole: usize, n: usize| (side(whole, n) + if n > 1 { 2 * overlap } else { 0 }).min(whole);
+        let counts = |whole: usize| (1..=MOST_PIECES).take_while(move |n| *n == 1 || whole.div_ceil(*n) >= step);
+        let choices = counts(rows).flat_map(|down| counts(columns).map(move |across| (down, across)));
+        let size = |(down, across): (usize, usize)| (read(rows, down), read(columns, across));
+        let work = |choice: &(usize, usize)| (size(*choice).0 * choice.0) * (size(*choice).1 * choice.1);
+        let fitting = choices.clone().filter(|choice| self.bytes(size(*choice)) <= limit).min_by_key(work);
+        let least = || choices.clone().min_by_key(|choice| self.bytes(size(*choice)));
+        let (down, across) = fitting.or_else(least).unwrap_or((1, 1));
+        divided([side(rows, down), side(columns, across)])
+    }
+}
+
+/// Pieces of `side` pixels along an axis of `whole`, each with `overlap` on both sides inside the axis.
+fn divide(whole: usize, side: usize, overlap: usize) -> Vec<(Range<usize>, Range<usize>)> {
+    let piece = |start: usize| {
+        let end = (start + side).min(whole);
+        (start..end, start.saturating_sub(overlap)..(end + overlap).min(whole))
+    };
+    (0..whole).step_by(side.max(1)).map(piece).collect()
+}
+
+fn scaled(range: &Range<usize>, scale: usize) -> Range<usize> {
+    range.start * scale..range.end * scale
+}
+
+/// A picture with its sides filled up to multiples by mirrored pixels, edge pixel not repeated.
+fn filled(picture: ArrayView3<'_, f32>, multiple: usize) -> Picture {
+    let (channels, rows, columns) = picture.dim();
+    let mirrored = |at: usize, size: usize| {
+        let period = 2 * (size - 1);
+        let at = at % period.max(1);
+        if at < size { at } else { period - at }
+    };
+    let size = (channels, rows.next_multiple_of(multiple), columns.next_multiple_of(multiple));
+    Picture::from_shape_fn(size, |(c, y, x)| picture[[c, mirrored(y, rows), mirrored(x, columns)]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_an_axis_once_and_overlap_by_what_is_asked() {
+        for whole in [1, 15, 16, 17, 100, 333] {
+            for side in [16, 32, 400] {
+                let pieces = divide(whole, side, 32);
+                let mut next = 0;
+                for (own, read) in &pieces {
+                    assert_eq!(own.start, next, "{whole} by {side}");
+                    assert_eq!(read.start, own.start.saturating_sub(32), "{whole} by {side}");
+                    assert_eq!(read.end, (own.end + 32).min(whole), "{whole} by {side}");
+                    next = own.end;
+                }
+                assert_eq!(next, whole, "{side}");
+            }
+        }
+    }
+
+    #[test]
+    fn filling_mirrors_without_the_edge_pixel() {
+        let picture = Picture::from_shape_fn((1, 1, 3), |(_, _, x)| x as f32);
+        let filled = filled(picture.view(), 4);
+        assert_eq!(filled.dim(), (1, 4, 4), "both sides");
+        assert_eq!(filled.iter().take(4).copied().collect::<Vec<_>>(), [0.0, 1.0, 2.0, 1.0], "a row");
+    }
+}
