@@ -8,6 +8,8 @@
 //! Kernels know slices, not frames, and start no threads. The level is a value that is detected once and passed
 //! down; `SUBPEL_CPU=scalar|avx2|avx512` may lower it, never raise it.
 
+#[doc(hidden)]
+pub mod convolution;
 pub(crate) mod measuring;
 pub(crate) mod observation;
 pub(crate) mod patches;

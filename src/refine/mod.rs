@@ -1,11 +1,12 @@
 //! Networks that enlarge single pictures: reading their checkpoints, telling what they are, and running them.
 //!
 //! The way of the data: `checkpoint` reads named tensors from a file of any known format, `architecture` tells by their names
-//! and shapes which network they are and makes a [`Network`] of them, a list of operations; `reference` runs it in the
-//! plainest way. Nothing in a file is ever executed, and every size is checked before memory is taken.
+//! and shapes which network they are and makes a [`Network`] of them, a list of operations; `engine` runs it fast,
+//! `reference` in the plainest way. Nothing in a file is ever executed, and every size is checked before memory is taken.
 
 mod architecture;
 mod checkpoint;
+mod engine;
 mod network;
 mod reference;
 mod runner;
@@ -15,6 +16,7 @@ mod weights;
 use std::path::Path;
 
 pub use checkpoint::{Checkpoint, DType, Format, Tensor};
+pub use engine::{Engine, Precision};
 pub use network::{Border, Convolution, Input, Network, Node, Op, Value};
 pub use reference::{Picture, run};
 pub use runner::Runner;

@@ -6,7 +6,7 @@
 use ndarray::{Array3, Axis, s};
 use rayon::prelude::*;
 
-use super::network::{Border, Convolution, Network, Op};
+use super::network::{Border, Convolution, Input, Network, Op};
 use crate::error::{Error, Kind, Result};
 
 /// Channels, rows, columns.
@@ -17,14 +17,7 @@ pub type Picture = Array3<f32>;
 /// # Errors
 /// [`Kind::Usage`] if the channels are not the network's, a side is 0, or not a multiple of [`Network::multiple`].
 pub fn run(network: &Network, input: &Picture) -> Result<Picture> {
-    let (channels, rows, columns) = input.dim();
-    let fits = |side: usize| side > 0 && side.is_multiple_of(network.multiple);
-    if channels != network.input.channels() || !fits(rows) || !fits(columns) {
-        let (wanted, multiple) = (network.input.channels(), network.multiple);
-        let message =
-            format!("{channels} channels of {columns}x{rows} for a network that takes {wanted}, by {multiple}");
-        return Err(Error::new(Kind::Usage, message));
-    }
+    check(network.input, network.multiple, input.dim())?;
     let mut last_use = vec![0; network.nodes.len() + 1];
     for (n, node) in network.nodes.iter().enumerate() {
         node.takes.iter().for_each(|&value| last_use[value] = n);
@@ -41,6 +34,18 @@ pub fn run(network: &Network, input: &Picture) -> Result<Picture> {
         values.push(Some(made));
     }
     values.pop().flatten().ok_or_else(|| Error::new(Kind::Bug, "a network without operations"))
+}
+
+/// Whether an input of this size can be given to a network.
+pub(super) fn check(input: Input, multiple: usize, (channels, rows, columns): (usize, usize, usize)) -> Result<()> {
+    let fits = |side: usize| side > 0 && side.is_multiple_of(multiple);
+    if channels != input.channels() || !fits(rows) || !fits(columns) {
+        let wanted = input.channels();
+        let message =
+            format!("{channels} channels of {columns}x{rows} for a network that takes {wanted}, by {multiple}");
+        return Err(Error::new(Kind::Usage, message));
+    }
+    Ok(())
 }
 
 fn apply(op: &Op, taken: &[&Picture]) -> Picture {

@@ -1,0 +1,327 @@
+//! Running a plan: memory for its pictures, and workers that take one unit of work after the other.
+//!
+//! Nobody waits at barriers: a worker that has taken a unit waits until the few groups of rows that it reads are complete, and
+//! until those that it overwrites have been read. One worker alone can do everything; one that comes late finds nothing left.
+//! Counters are released when rows are complete and acquired before they are read, so what was written is seen.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+use ndarray::{ArrayView3, ArrayViewMut3};
+
+use super::memory::Arena;
+use super::plan::{Laid, Plan, UnitId, padded};
+use super::product::BLOCK;
+use super::program::{Program, StepId};
+use super::rows::{self, Planar, Rows};
+use super::unit::{self, Plane, ROWS, Unit};
+use super::weights::{Layer, Way};
+
+/// Looks at a counter before a waiting worker lets others have its core.
+const SPINS: u32 = 200;
+
+/// Memory of one run at a time.
+pub(crate) struct Memory {
+    /// The program and the size that it is laid out for.
+    owner: Option<(u64, (usize, usize))>,
+    pictures: Arena,
+    /// Of each worker, for pixels and for sums.
+    scratch: Vec<(Arena, Arena)>,
+    /// The blocks of every picture.
+    planes: Vec<Vec<Plane>>,
+    /// What every step convolves, block by block.
+    sources: Vec<Vec<Plane>>,
+    /// Units done of every group of rows.
+    done: Vec<AtomicU32>,
+    /// Units done of every step.
+    total: Vec<AtomicU32>,
+}
+
+// SAFETY: the planes point into `pictures`, which goes along and does not move.
+unsafe impl Send for Memory {}
+// SAFETY: only a `Job`, which has the memory for itself, uses the planes.
+unsafe impl Sync for Memory {}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("bytes", &self.bytes()).finish_non_exhaustive()
+    }
+}
+
+impl Memory {
+    /// For a plan of `program` and so many workers.
+    pub(crate) fn new(program: &Program, plan: &Plan, workers: usize) -> Self {
+        let mut memory = Self {
+            owner: None,
+            pictures: Arena::new(plan.floats),
+            scratch: Vec::new(),
+            planes: Vec::new(),
+            sources: Vec::new(),
+            done: Vec::new(),
+            total: Vec::new(),
+        };
+        memory.fit(program, plan, workers);
+        memory
+    }
+
+    /// Makes it fit another plan, or another number of workers; what is large enough is kept.
+    pub(crate) fn fit(&mut self, program: &Program, plan: &Plan, workers: usize) {
+        assert_eq!(program.id, plan.program, "the plan of this program");
+        if self.pictures.floats() < plan.floats {
+            self.pictures = Arena::new(0);
+            self.pictures = Arena::new(plan.floats);
+        }
+        self.scratch.retain(|(a, b)| a.floats() >= plan.scratch.0 && b.floats() >= plan.scratch.1);
+        while self.scratch.len() < workers {
+            self.scratch.push((Arena::new(plan.scratch.0), Arena::new(plan.scratch.1)));
+        }
+        if self.owner == Some((plan.program, plan.input)) {
+            return;
+        }
+        self.planes = (0..plan.steps.len()).map(|step| planes(program, plan, step, &self.pictures)).collect();
+        let sources = program.steps.iter().map(|step| {
+            let taken = &step.takes[..step.sources()];
+            taken.iter().flat_map(|&taken| self.planes[taken].iter().copied()).collect()
+        });
+        self.sources = sources.collect();
+        self.clear(plan);
+        let counters = |n: usize| (0..n).map(|_| AtomicU32::new(0)).collect();
+        (self.done, self.total) = (counters(plan.counters), counters(plan.steps.len()));
+        self.owner = Some((plan.program, plan.input));
+    }
+
+    /// Zeros where all pictures have zeros.
+    fn clear(&mut self, plan: &Plan) {
+        let width = plan.steps.iter().map(|step| step.columns).max().unwrap_or(0);
+        // SAFETY: the row of zeros lies before all pictures, and rows within their planes; nobody else has the memory.
+        unsafe {
+            self.pictures.pointer().write_bytes(0, padded(width) * BLOCK);
+            for (planes, step) in self.planes.iter().zip(&plan.steps) {
+                for (plane, y) in planes.iter().flat_map(|plane| (0..plane.stored).map(move |y| (plane, y))) {
+                    plane.line(y).write_bytes(0, BLOCK);
+                    let after = (padded(step.columns) - 1 - step.columns) * BLOCK;
+                    plane.pixel(y, step.columns).write_bytes(0, after);
+                }
+            }
+        }
+    }
+
+    /// Bytes that it has taken, but for what is small.
+    pub(crate) fn bytes(&self) -> u64 {
+        let scratch: usize = self.scratch.iter().map(|(a, b)| a.floats() + b.floats()).sum();
+        4 * (self.pictures.floats() + scratch) as u64
+    }
+}
+
+fn planes(program: &Program, plan: &Plan, step: StepId, pictures: &Arena) -> Vec<Plane> {
+    let Some(place) = plan.steps[step].place else { return Vec::new() };
+    let blocks = 0..program.steps[step].blocks();
+    let start = |block: usize| {
+        let at = place.start + block * place.plane;
+        assert!(at + place.plane <= pictures.floats(), "a picture lies within the memory");
+        // SAFETY: within the memory, as was just seen.
+        unsafe { pictures.pointer().add(at) }
+    };
+    blocks.map(|block| Plane { start: start(block), row: place.row, stored: place.stored }).collect()
+}
+
+/// One run: workers call [`Job::work`].
+pub(crate) struct Job<'a> {
+    program: &'a Program,
+    plan: &'a Plan,
+    memory: &'a Memory,
+    input: Planar<*const f32>,
+    output: Planar<*mut f32>,
+    /// The next unit that nobody has taken.
+    next: AtomicUsize,
+    workers: AtomicUsize,
+    failed: AtomicBool,
+    /// The views that `input` and `output` point into.
+    views: std::marker::PhantomData<(ArrayView3<'a, f32>, ArrayViewMut3<'a, f32>)>,
+}
+
+// SAFETY: workers take units that write disjoint parts of the memory and the output, and wait for what they read.
+unsafe impl Sync for Job<'_> {}
+
+impl std::fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Job<'a> {
+    /// A run of `plan`, made for `program` and with memory made for both. `None` if the columns of a view are not next to each
+    /// other.
+    ///
+    /// # Panics
+    /// If a view has not the size of the plan.
+    pub(crate) fn new(
+        program: &'a Program,
+        plan: &'a Plan,
+        memory: &'a mut Memory,
+        input: ArrayView3<'a, f32>,
+        mut output: ArrayViewMut3<'a, f32>,
+    ) -> Option<Self> {
+        let channels = program.steps.last().map_or(0, |step| step.channels);
+        assert_eq!(input.dim(), (program.channels, plan.input.0, plan.input.1), "the input");
+        assert_eq!(output.dim(), (channels, plan.output.0, plan.output.1), "the result");
+        assert_eq!(program.id, plan.program, "the plan of this program");
+        assert_eq!(memory.owner, Some((plan.program, plan.input)), "memory of this plan");
+        let (from, to) = (input.strides(), output.strides());
+        let together = |columns: usize, stride: isize| columns == 1 || stride == 1;
+        if !together(plan.input.1, from[2]) || !together(plan.output.1, to[2]) {
+            return None;
+        }
+        memory.done.iter_mut().chain(&mut memory.total).for_each(|counter| *counter.get_mut() = 0);
+        let (from, to) = ((from[0], from[1]), (to[0], to[1]));
+        Some(Self {
+            program,
+            plan,
+            memory,
+            input: Planar { start: input.as_ptr(), strides: from },
+            output: Planar { start: output.as_mut_ptr(), strides: to },
+            next: AtomicUsize::new(0),
+            workers: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            views: std::marker::PhantomData,
+        })
+    }
+
+    /// Takes units until none is left. Any number of threads may call it at once; those for which there is no memory return.
+    pub(crate) fn work(&self) {
+        let Some(scratch) = self.memory.scratch.get(self.workers.fetch_add(1, Ordering::Relaxed)) else { return };
+        let guard = Guard(&self.failed);
+        while let Some(unit) = self.plan.order.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            if !self.wait(*unit) {
+                break;
+            }
+            // SAFETY: `wait` has seen that all that the unit reads is complete, and that what it overwrites was read; the order
+            // has every unit once, units of a group of rows write different columns, and scratch memory is this worker's own.
+            unsafe { self.take(*unit, scratch) };
+            let step = unit.step as usize;
+            let group = self.plan.steps[step].first + unit.group as usize;
+            self.memory.done[group].fetch_add(1, Ordering::Release);
+            self.memory.total[step].fetch_add(1, Ordering::Release);
+        }
+        std::mem::forget(guard);
+    }
+
+    /// Whether all was done.
+    pub(crate) fn is_complete(&self) -> bool {
+        let steps = self.plan.steps.iter().zip(&self.memory.total);
+        steps.clone().all(|(step, total)| total.load(Ordering::Acquire) as usize == step.groups * step.across)
+    }
+
+    /// Waits until a unit can run; `false` if a worker has failed.
+    fn wait(&self, unit: UnitId) -> bool {
+        let mut spins = 0;
+        while !self.is_ready(unit) {
+            if self.failed.load(Ordering::Relaxed) {
+                return false;
+            }
+            spins += 1;
+            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+        true
+    }
+
+    fn is_ready(&self, unit: UnitId) -> bool {
+        let group = unit.group as usize;
+        let step = &self.plan.steps[unit.step as usize];
+        let over = |&step: &StepId| {
+            let Laid { groups, across, .. } = self.plan.steps[step];
+            self.memory.total[step].load(Ordering::Acquire) as usize == groups * across
+        };
+        let read = step.needs.iter().all(|&(taken, reading)| {
+            let (first, last) = reading.groups(group, self.plan.steps[taken].groups);
+            (first..=last).all(|group| self.is_done(taken, group))
+        });
+        read && step.after.iter().all(over) && self.is_free(step, group)
+    }
+
+    /// Whether the rows of a ring that group `group` is written over have been read.
+    fn is_free(&self, step: &Laid, group: usize) -> bool {
+        let kept = step.place.map_or(usize::MAX, |place| place.stored / ROWS);
+        let Some(old) = group.checked_sub(kept).filter(|_| !step.ring.is_empty()) else { return true };
+        step.ring.iter().all(|&(reader, reach)| {
+            let first = (old * ROWS).saturating_sub(reach) / ROWS;
+            let last = ((old * ROWS + ROWS - 1 + reach) / ROWS).min(self.plan.steps[reader].groups - 1);
+            (first..=last).all(|group| self.is_done(reader, group))
+        })
+    }
+
+    fn is_done(&self, step: StepId, group: usize) -> bool {
+        let laid = &self.plan.steps[step];
+        self.memory.done[laid.first + group].load(Ordering::Acquire) as usize == laid.across
+    }
+
+    /// Runs a unit.
+    ///
+    /// # Safety
+    /// All that it reads is complete, and nobody else uses what it writes or the scratch memory.
+    unsafe fn take(&self, id: UnitId, scratch: &(Arena, Arena)) {
+        let step = id.step as usize;
+        match self.program.steps[step].layer() {
+            // SAFETY: what the caller says.
+            Some(layer) => unsafe { self.convolve(id, layer, scratch) },
+            None => {
+                let (step, laid) = (&self.program.steps[step], &self.plan.steps[step]);
+                let size = |&taken: &StepId| (self.plan.steps[taken].rows, self.plan.steps[taken].columns);
+                let planes = |taken: &StepId| (self.memory.planes[*taken].as_slice(), size(taken).0, size(taken).1);
+                let taken: Vec<_> = step.takes.iter().map(planes).collect();
+                let channels: Vec<_> = step.takes.iter().map(|&taken| self.program.channels(taken)).collect();
+                let rows = Rows {
+                    taken: &taken,
+                    channels: &channels,
+                    targets: &self.memory.planes[id.step as usize],
+                    rows: laid.rows,
+                    columns: laid.columns,
+                    y: id.group as usize * ROWS,
+                    input: self.input,
+                    output: self.output,
+                };
+                // SAFETY: what the caller says; sizes of input and output were compared in `new`.
+                unsafe { rows::run(step, &rows) }
+            }
+        }
+    }
+
+    /// See [`Job::take`].
+    unsafe fn convolve(&self, id: UnitId, layer: &Layer, scratch: &(Arena, Arena)) {
+        let (n, across) = (id.step as usize, id.across as usize);
+        let (step, laid) = (&self.program.steps[n], &self.plan.steps[n]);
+        let unit_of = match layer.way {
+            Way::Tiles { .. } => 4,
+            Way::Direct { .. } => 1,
+        };
+        let parts = laid.columns.div_ceil(unit_of);
+        let border = |across: usize| (across * parts / laid.across * unit_of).min(laid.columns);
+        let residual = |n: usize| step.takes[step.sources()..].get(n).map_or(&[][..], |&t| &self.memory.planes[t]);
+        let unit = Unit {
+            sources: &self.memory.sources[n],
+            targets: &self.memory.planes[n],
+            residuals: [residual(0), residual(1)],
+            finish: &layer.finish,
+            rows: laid.rows,
+            columns: laid.columns,
+            y: id.group as usize * ROWS,
+            x: (border(across), border(across + 1)),
+            zeros: self.memory.pictures.pointer(),
+            pixels: scratch.0.pointer(),
+            pixels_strides: layer.from,
+            sums: scratch.1.pointer(),
+            sums_strides: layer.sums,
+        };
+        debug_assert!(unit.x.1 <= padded(laid.columns) && unit.x.1 * BLOCK <= self.plan.floats);
+        // SAFETY: what the caller says; scratch memory is as large as the largest layer of the program needs.
+        unsafe { unit::run(layer, &unit) }
+    }
+}
+
+/// Says that a worker has failed when it is dropped.
+struct Guard<'a>(&'a AtomicBool);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
