@@ -37,6 +37,7 @@ unsafe fn spin_as<K: Kind>(done: &mut f64) {
     let (from, weights, mut sums) = ([0f32; 16 * 16], [0f32; COUNT * 64], [0f32; 6 * 64]);
     let steps = [Step { offset: 0, count: COUNT }; 1];
     for _ in 0..CALLS * ROUNDS {
+        let (from, weights) = std::hint::black_box((&from, &weights));
         // SAFETY: what the caller says; six pixels and at most 64 channels have place.
         unsafe {
             if size_of::<K::Vector>() == 64 {
