@@ -11,8 +11,9 @@ use std::sync::Arc;
 use ndarray::{Array2, Array3, s};
 use subpel::color::{ColorDescription, Range};
 use subpel::frame::{ChromaSite, ColorFamily, Frame, PictureLayout, Plane};
+use subpel::kernels::CpuLevel;
 use subpel::pipeline::{Enlarged, RefineOptions};
-use subpel::refine::{Input, Network, Node, Op, Runner, Tile};
+use subpel::refine::{Input, Network, Node, Op, Precision, Runner, Tile};
 use subpel::resample::Filter;
 use subpel::{EnlargeOptions, Kind, Method, Scale, Upscaler};
 use support::Scratch;
@@ -198,7 +199,7 @@ fn pictures_in_pieces_are_pictures_made_at_once() {
     }
     for network in networks {
         let run = |tile, memory| {
-            let runner = Runner::new(network.clone(), tile, memory);
+            let runner = Runner::new(&network, Precision::F32, tile, memory, CpuLevel::detect());
             let mut out = Array3::zeros((3, 75 * network.scale, 90 * network.scale));
             runner.run(picture.view(), out.view_mut()).expect("a result");
             out
@@ -254,7 +255,7 @@ fn the_built_in_network_is_better_than_bicubic_interpolation() {
         subpel::frame::AxisMap::centered(4 * rows, rows),
         subpel::frame::AxisMap::centered(4 * columns, columns),
         Filter::Bicubic,
-        subpel::kernels::CpuLevel::detect(),
+        CpuLevel::detect(),
     );
     let mut plane = Plane::zeros((rows, columns));
     reduced.resample(truth.view(), &mut plane);

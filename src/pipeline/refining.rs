@@ -16,7 +16,7 @@ use crate::frame::{PictureLayout, Plane, PlanePool};
 use crate::fuse::{Appearance, Held, Options, Reconstructor, reconstructed_layout};
 use crate::kernels::CpuLevel;
 use crate::light::Light;
-use crate::refine::Runner;
+use crate::refine::{Precision, Runner};
 use crate::resample::{Filter, PictureResampler};
 
 /// Most bytes of one run of a network, unless the job allows less: a fixed number, so that results are the same everywhere.
@@ -64,7 +64,7 @@ impl FrameRefiner {
         cpu: CpuLevel,
     ) -> Result<Option<Self>> {
         let Some(refine) = &plan.refine else { return Ok(None) };
-        let runner = Runner::new((*refine.network).clone(), refine.tile, NETWORK_MEMORY);
+        let runner = Runner::new(&refine.network, Precision::F32, refine.tile, NETWORK_MEMORY, cpu);
         let (input, scale) = (runner.input(), runner.scale());
         let picture = NetworkPicture::new(&plan.middle, &plan.to, (input, scale), plan.from.height, cpu);
         let (rows, columns) = picture.taken();

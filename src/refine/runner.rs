@@ -9,13 +9,16 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{ArrayView3, ArrayViewMut3, s};
 
+use super::engine::{Engine, Precision};
 use super::network::{Input, Network};
-use super::reference::{self, Picture};
+use super::reference::Picture;
 use super::settings::Tile;
 use crate::error::{Error, Kind, Result};
+use crate::kernels::CpuLevel;
 
 /// Executors divide pictures into blocks of 4 x 4; pieces begin at a multiple of this, in units that the network takes, so
 /// that most sums are rounded as in the whole picture.
@@ -28,11 +31,15 @@ const MOST_PIECES: usize = 64;
 /// A network ready to run.
 #[derive(Debug)]
 pub struct Runner {
-    network: Network,
+    engine: Engine,
     tile: Tile,
     /// Most bytes of one run; sinks when a device turns out to have less.
     memory: AtomicU64,
+    /// How pictures of the size met last are divided, with that size and the limit that it was done for.
+    divided: Mutex<Option<Divided>>,
 }
+
+type Divided = ((usize, usize), u64, Arc<[Piece]>);
 
 /// Rows and columns of one piece: what it answers for, and what it is computed from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,25 +49,26 @@ struct Piece {
 }
 
 impl Runner {
-    /// For `network`, in pieces of size `tile`, with at most `memory` bytes where that is left open.
-    pub fn new(network: Network, tile: Tile, memory: u64) -> Self {
-        Self { network, tile, memory: AtomicU64::new(memory) }
+    /// Packs the weights of `network` for a CPU level. Pictures are run in pieces of size `tile`, with at most `memory` bytes for a
+    /// run where that is left open.
+    pub fn new(network: &Network, precision: Precision, tile: Tile, memory: u64, cpu: CpuLevel) -> Self {
+        let (memory, divided) = (AtomicU64::new(memory), Mutex::default());
+        Self { engine: Engine::new(network, precision, cpu), tile, memory, divided }
     }
 
     /// What pictures have to be.
     pub fn input(&self) -> Input {
-        self.network.input
+        self.engine.input()
     }
 
     /// Pixels along each axis of the result for one of the input.
     pub fn scale(&self) -> usize {
-        self.network.scale
+        self.engine.scale()
     }
 
-    /// Bytes that a run on `rows x columns` pixels takes, as far as pieces can be made small enough.
+    /// Bytes that the network and a run on `rows x columns` pixels take.
     pub fn memory(&self, rows: usize, columns: usize) -> u64 {
-        let pieces = self.pieces((rows, columns));
-        pieces.iter().map(|piece| self.bytes((piece.read[0].len(), piece.read[1].len()))).max().unwrap_or(0)
+        self.engine.weights() + self.largest(&self.pieces((rows, columns)))
     }
 
     /// Runs the network: `input` is `channels x rows x columns`, `out` has [`Self::scale`] times the rows and columns.
@@ -71,23 +79,19 @@ impl Runner {
     /// [`Kind::Usage`] if sizes do not fit; [`Kind::Resource`] where even the smallest pieces are too large.
     pub fn run(&self, input: ArrayView3<'_, f32>, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
         let (channels, rows, columns) = input.dim();
-        let (made, scale) = (out.dim(), self.scale());
-        if channels != self.input().channels()
-            || (made.1, made.2) != (rows * scale, columns * scale)
-            || rows * columns == 0
-        {
-            let message =
-                format!("{channels} channels of {columns}x{rows} to {}x{} by a network x{scale}", made.2, made.1);
+        let ((_, high, wide), scale) = (out.dim(), self.scale());
+        let fits = channels == self.input().channels() && (high, wide) == (rows * scale, columns * scale);
+        if !fits || rows * columns == 0 {
+            let message = format!("{channels} channels of {columns}x{rows} to {wide}x{high} by a network x{scale}");
             return Err(Error::new(Kind::Usage, message));
         }
         loop {
             let pieces = self.pieces((rows, columns));
-            let smallest = pieces.len() >= MOST_PIECES * MOST_PIECES;
             match self.run_pieces(&pieces, input, &mut out) {
-                Err(error) if error.kind() == Kind::Resource && self.tile == Tile::Auto && !smallest => {
-                    let used = self.memory(rows, columns);
+                Err(error) if error.kind() == Kind::Resource && self.tile == Tile::Auto => {
+                    let used = self.largest(&pieces);
                     self.memory.store(used / 2, Ordering::Relaxed);
-                    if used < 1 << 20 {
+                    if self.largest(&self.pieces((rows, columns))) >= used {
                         return Err(error);
                     }
                 }
@@ -97,66 +101,78 @@ impl Runner {
     }
 
     fn run_pieces(&self, pieces: &[Piece], input: ArrayView3<'_, f32>, out: &mut ArrayViewMut3<'_, f32>) -> Result<()> {
-        let scale = self.scale();
+        let (scale, multiple) = (self.scale(), self.engine.multiple());
         for Piece { own: [rows, columns], read: [from_rows, from_columns] } in pieces {
             let seen = input.slice(s![.., from_rows.clone(), from_columns.clone()]);
             let whole = rows == from_rows && columns == from_columns;
-            if whole && rows.len() % self.network.multiple == 0 && columns.len() % self.network.multiple == 0 {
-                let part = out.slice_mut(s![.., scaled(rows, scale), scaled(columns, scale)]);
-                self.execute(seen, part)?;
+            let mut part = out.slice_mut(s![.., scaled(rows, scale), scaled(columns, scale)]);
+            if whole && rows.len().is_multiple_of(multiple) && columns.len().is_multiple_of(multiple) {
+                self.engine.run(seen, part)?;
                 continue;
             }
-            let filled = filled(seen, self.network.multiple);
+            let filled = filled(seen, multiple);
             let (_, high, wide) = filled.dim();
-            let mut made = Picture::zeros((out.dim().0, high * scale, wide * scale));
-            self.execute(filled.view(), made.view_mut())?;
-            let inside = |own: &Range<usize>, read: &Range<usize>| {
-                scaled(&(own.start - read.start..own.end - read.start), scale)
-            };
-            let kept = made.slice(s![.., inside(rows, from_rows), inside(columns, from_columns)]);
-            out.slice_mut(s![.., scaled(rows, scale), scaled(columns, scale)]).assign(&kept);
+            let mut made = Picture::zeros((part.dim().0, high * scale, wide * scale));
+            self.engine.run(filled.view(), made.view_mut())?;
+            let inside = |own: &Range<usize>, read: &Range<usize>| own.start - read.start..own.end - read.start;
+            let (rows, columns) = (inside(rows, from_rows), inside(columns, from_columns));
+            part.assign(&made.slice(s![.., scaled(&rows, scale), scaled(&columns, scale)]));
         }
         Ok(())
     }
 
-    fn execute(&self, input: ArrayView3<'_, f32>, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
-        out.assign(&reference::run(&self.network, &input.to_owned())?);
-        Ok(())
+    /// Most bytes that one of the pieces takes.
+    fn largest(&self, pieces: &[Piece]) -> u64 {
+        pieces.iter().map(|piece| self.bytes((piece.read[0].len(), piece.read[1].len()))).max().unwrap_or(0)
     }
 
+    /// Bytes of a run on so many rows and columns; what each thread needs beside is small, and must not have a say.
     fn bytes(&self, (rows, columns): (usize, usize)) -> u64 {
-        let widest = self.network.nodes.len() as u64;
-        64 * 4 * widest.min(4) * (rows * columns) as u64
+        let fill = |side: usize| side.next_multiple_of(self.engine.multiple());
+        self.engine.memory(fill(rows), fill(columns))
     }
 
     /// How a picture is divided.
-    fn pieces(&self, (rows, columns): (usize, usize)) -> Vec<Piece> {
-        let step = ALIGNMENT * self.network.multiple;
-        let overlap = self.network.reach().unwrap_or(UNBOUNDED_REACH).next_multiple_of(step);
-        let divided = |sides: [usize; 2]| {
-            let of = |side: usize, whole: usize| divide(whole, side.next_multiple_of(step), overlap);
-            let (down, across) = (of(sides[0], rows), of(sides[1], columns));
-            let pair = |down: &(Range<usize>, Range<usize>), across: &(Range<usize>, Range<usize>)| Piece {
+    fn pieces(&self, size: (usize, usize)) -> Arc<[Piece]> {
+        let limit = self.memory.load(Ordering::Relaxed);
+        let mut divided = self.divided.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*divided {
+            Some((of, within, pieces)) if (*of, *within) == (size, limit) => Arc::clone(pieces),
+            _ => {
+                let pieces: Arc<[Piece]> = self.divide(size, limit).into();
+                *divided = Some((size, limit, Arc::clone(&pieces)));
+                pieces
+            }
+        }
+    }
+
+    fn divide(&self, (rows, columns): (usize, usize), limit: u64) -> Vec<Piece> {
+        let step = ALIGNMENT * self.engine.multiple();
+        let overlap = self.engine.reach().unwrap_or(UNBOUNDED_REACH).next_multiple_of(step);
+        let divided = |high: usize, wide: usize| -> Vec<Piece> {
+            let (down, across) = (divide(rows, high, overlap), divide(columns, wide, overlap));
+            let pair = |(down, across): (&(Range<usize>, Range<usize>), &(Range<usize>, Range<usize>))| Piece {
                 own: [down.0.clone(), across.0.clone()],
                 read: [down.1.clone(), across.1.clone()],
             };
-            down.iter().flat_map(|down| across.iter().map(|across| pair(down, across)).collect::<Vec<_>>()).collect()
+            down.iter().flat_map(|down| across.iter().map(move |across| pair((down, across)))).collect()
         };
         if let Tile::Pixels(side) = self.tile {
-            return divided([side, side]);
+            let side = side.next_multiple_of(step);
+            return divided(side, side);
         }
-        let limit = self.memory.load(Ordering::Relaxed);
         // What a piece along an axis of `whole` pixels in `n` pieces answers for, and the most that it reads.
         let side = |whole: usize, n: usize| whole.div_ceil(n).next_multiple_of(step).min(whole);
         let read = |whole: usize, n: usize| (side(whole, n) + if n > 1 { 2 * overlap } else { 0 }).min(whole);
         let counts = |whole: usize| (1..=MOST_PIECES).take_while(move |n| *n == 1 || whole.div_ceil(*n) >= step);
-        let choices = counts(rows).flat_map(|down| counts(columns).map(move |across| (down, across)));
         let size = |(down, across): (usize, usize)| (read(rows, down), read(columns, across));
-        let work = |choice: &(usize, usize)| (size(*choice).0 * choice.0) * (size(*choice).1 * choice.1);
-        let fitting = choices.clone().filter(|choice| self.bytes(size(*choice)) <= limit).min_by_key(work);
-        let least = || choices.clone().min_by_key(|choice| self.bytes(size(*choice)));
+        let mut choices: Vec<(usize, usize)> =
+            counts(rows).flat_map(|down| counts(columns).map(move |across| (down, across))).collect();
+        choices.sort_by_key(|choice| size(*choice).0 * choice.0 * size(*choice).1 * choice.1);
+        let fitting = choices.iter().copied().find(|choice| self.bytes(size(*choice)) <= limit);
+        let least = || choices.iter().copied().min_by_key(|choice| size(*choice).0 * size(*choice).1);
         let (down, across) = fitting.or_else(least).unwrap_or((1, 1));
-        divided([side(rows, down), side(columns, across)])
+        divided(side(rows, down), side(columns, across))
     }
 }
 

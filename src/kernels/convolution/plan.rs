@@ -259,8 +259,10 @@ fn placed(program: &Program, steps: &mut [Laid], groups: &[std::ops::Range<StepI
             let laid = &steps[step];
             let (blocks, shape) = (program.steps[step].blocks(), (laid.rows, laid.columns, kept * ROWS));
             let until = readers[step].iter().map(|(reader, _)| group_of(*reader)).max().unwrap_or(number);
-            let users: Vec<StepId> = std::iter::once(step).chain(readers[step].iter().map(|(reader, _)| *reader)).collect();
-            let free = slots.iter_mut().find(|slot| slot.until < number && (slot.blocks, slot.shape) == (blocks, shape));
+            let users: Vec<StepId> =
+                std::iter::once(step).chain(readers[step].iter().map(|(reader, _)| *reader)).collect();
+            let free =
+                slots.iter_mut().find(|slot| slot.until < number && (slot.blocks, slot.shape) == (blocks, shape));
             if let Some(slot) = free {
                 steps[step].place = Some(slot.place);
                 steps[step].after = std::mem::replace(&mut slot.users, users);

@@ -217,7 +217,8 @@ unsafe fn output(rows: &Rows<'_>, channels: usize, shuffle: usize, base: bool) {
         for (channel, part) in (0..channels).flat_map(|channel| (0..shuffle).map(move |part| (channel, part))) {
             let offset = rows.output.offset(channel, y * shuffle + part);
             // SAFETY: what the caller of `run` says.
-            let to = unsafe { std::slice::from_raw_parts_mut(rows.output.start.offset(offset), rows.columns * shuffle) };
+            let to =
+                unsafe { std::slice::from_raw_parts_mut(rows.output.start.offset(offset), rows.columns * shuffle) };
             let first = (channel * shuffle + part) * shuffle;
             for x in 0..shuffle {
                 let plane = &rows.taken[0].0[(first + x) / BLOCK];

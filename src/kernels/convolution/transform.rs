@@ -37,8 +37,10 @@ impl<V: Simd> Points<V> {
     #[inline(always)]
     pub(super) unsafe fn new() -> Self {
         // SAFETY: what the caller says.
-        let [a, b, a2, b2, a3, b3, sum] =
-            [A, B, 0.5, 2.0, 0.5 * A, 2.0 * B, 2.5].map(#[inline(always)] |x| unsafe { V::splat(x) });
+        let [a, b, a2, b2, a3, b3, sum] = [A, B, 0.5, 2.0, 0.5 * A, 2.0 * B, 2.5].map(
+            #[inline(always)]
+            |x| unsafe { V::splat(x) },
+        );
         Self { a, b, a2, b2, a3, b3, sum }
     }
 

@@ -122,7 +122,8 @@ fn chain<'a>(
     result: Value,
 ) -> Chain<'a> {
     let from = network.nodes[n].takes[0];
-    let mut chain = Chain { convolution, from, activation: Activation::None, residuals: Vec::new(), end: n, nodes: Vec::new() };
+    let mut chain =
+        Chain { convolution, from, activation: Activation::None, residuals: Vec::new(), end: n, nodes: Vec::new() };
     loop {
         let value = chain.end + 1;
         let &[user] = users[value].as_slice() else { return chain };

@@ -101,7 +101,8 @@ impl Engine {
         let (channels, (height, width)) = (self.program.outputs(), plan.output());
         if out.dim() != (channels, height, width) {
             let (given, by, wide) = out.dim();
-            let message = format!("{given} channels of {wide}x{by} for a result of {channels} channels of {width}x{height}");
+            let message =
+                format!("{given} channels of {wide}x{by} for a result of {channels} channels of {width}x{height}");
             return Err(Error::new(Kind::Usage, message));
         }
         if self.run_on(&plan, input.view(), out.view_mut())? {
