@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use subpel::Kind;
 use subpel::kernels::CpuLevel;
-use subpel::refine::{Checkpoint, DType, Engine, Format, Input, Network, Picture, Precision, Tensor, run};
+use subpel::refine::{
+    Checkpoint, DType, Device, Engine, Format, Input, Network, OnDevice, Picture, Precision, Tensor, run,
+};
 
 /// Largest difference that rounding in another order explains, of values 0 to 1.
 const CLOSE: f32 = 1e-4;
@@ -44,17 +46,31 @@ fn npy(path: &Path) -> Picture {
 
 fn farthest(a: &Picture, b: &Picture) -> f32 {
     assert_eq!(a.dim(), b.dim(), "sizes");
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    // What is no number is the farthest of all; `f32::max` would pass over it.
+    let farther = |most: f32, off: f32| {
+        if off <= most {
+            most
+        } else if off.is_nan() {
+            f32::INFINITY
+        } else {
+            off
+        }
+    };
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, farther)
 }
 
 #[track_caller]
 fn matches(network: &Path, input: &Picture, golden: &Path) {
     let network = Network::read(network).unwrap_or_else(|e| panic!("{e:?}"));
-    let (plain, wanted) = (run(&network, input).expect("a result"), npy(golden));
+    let (golden, from) = (npy(golden), golden.display());
+    let plain = run(&network, input).expect("a result");
     let fast = engine(&network, Precision::F32, input);
-    let [off, off_fast, apart] = [(&plain, &wanted), (&fast, &wanted), (&fast, &plain)].map(|(a, b)| farthest(a, b));
-    eprintln!("{}: plain {off:.1e}, fast {off_fast:.1e} from {}, {apart:.1e} apart", network.name, golden.display());
-    assert!(off.max(off_fast) <= CLOSE, "{}: {off}, {off_fast} from {}", network.name, golden.display());
+    let candle = run_on(Device::Cpu, &network, input, golden.dim());
+    for (by, made) in [("reference", &plain), ("engine", &fast), ("candle", &candle)] {
+        let (off, apart) = (farthest(made, &golden), farthest(made, &plain));
+        eprintln!("{} by {by}: {off:.1e} from {from}, {apart:.1e} from the reference", network.name);
+        assert!(off <= CLOSE && apart <= CLOSE, "{} by {by}: {off} from {from}, {apart}", network.name);
+    }
 }
 
 /// What the fast executor makes of it.
@@ -65,6 +81,13 @@ fn engine(network: &Network, precision: Precision, input: &Picture) -> Picture {
     let mut out = Picture::from_elem((channels, rows * engine.scale(), columns * engine.scale()), f32::NAN);
     engine.run(input.view(), out.view_mut()).expect("a result");
     out
+}
+
+fn run_on(device: Device, network: &Network, input: &Picture, size: (usize, usize, usize)) -> Picture {
+    let mut made = Picture::zeros(size);
+    let network = OnDevice::new(network, &device).unwrap_or_else(|e| panic!("{e:?}"));
+    network.run(input.view(), made.view_mut()).unwrap_or_else(|e| panic!("{e:?}"));
+    made
 }
 
 #[test]
@@ -246,5 +269,65 @@ fn inputs_of_the_wrong_size_are_refused() {
     for size in [(1, 4, 4), (3, 5, 4), (3, 0, 4)] {
         let error = run(&network, &Picture::zeros(size)).expect_err("refused");
         assert_eq!(error.kind(), Kind::Usage, "{error}");
+        let mut out = Picture::zeros((3, 8, 8));
+        let on_device = OnDevice::new(&network, &Device::Cpu).expect("the processor is there");
+        let same = on_device.run(Picture::zeros(size).view(), out.view_mut()).expect_err("refused");
+        assert_eq!((same.kind(), same.to_string()), (Kind::Usage, error.to_string()));
+    }
+    let on_device = OnDevice::new(&network, &Device::Cpu).expect("the processor is there");
+    let input = Picture::zeros((3, 4, 4));
+    let error = on_device.run(input.view(), Picture::zeros((3, 8, 9)).view_mut()).expect_err("another size");
+    assert_eq!(error.kind(), Kind::Usage, "{error}");
+    assert!(error.to_string().contains("(3, 8, 8)"), "{error}");
+}
+
+#[test]
+fn what_lies_in_any_order_in_memory_is_run_and_written() {
+    let own = folder("own").expect("the own networks");
+    let network = Network::read(&own.join("x2plus.pth")).expect("read");
+    let input = npy(&own.join("x2plus.in.npy"));
+    let wanted = run_on(Device::Cpu, &network, &input, npy(&own.join("x2plus.out.npy")).dim());
+    let turned = input.view().reversed_axes().as_standard_layout().into_owned();
+    let mut made = Picture::zeros((wanted.dim().2, wanted.dim().1, wanted.dim().0));
+    let on_device = OnDevice::new(&network, &Device::Cpu).expect("the processor is there");
+    on_device.run(turned.view().reversed_axes(), made.view_mut().reversed_axes()).expect("a result");
+    assert_eq!(made.view().reversed_axes(), wanted);
+}
+
+#[test]
+fn devices_that_are_not_there_are_refused_in_words() {
+    let own = folder("own").expect("the own networks");
+    let network = Network::read(&own.join("x2plus.pth")).expect("read");
+    let missing = [("cuda", cfg!(feature = "cuda")), ("metal", cfg!(feature = "metal"))];
+    for feature in missing.iter().filter(|(_, built)| !built).map(|(feature, _)| feature) {
+        let device: Device = feature.parse().expect("a device");
+        let error = OnDevice::new(&network, &device).expect_err("not built in");
+        assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+        assert!(error.to_string().contains(&format!("built without the {feature} feature")), "{error}");
+        let wanted = format!("build with --features {feature}");
+        assert!(error.remedy().is_some_and(|hint| hint.contains(&wanted)), "{:?}", error.remedy());
+    }
+}
+
+/// With a feature built in: the card, if there is one, gives what the processor gives.
+#[test]
+fn graphics_cards_give_what_the_processor_gives() {
+    let own = folder("own").expect("the own networks");
+    for (device, built) in [(Device::Cuda(0), cfg!(feature = "cuda")), (Device::Metal, cfg!(feature = "metal"))] {
+        for (file, input) in [("x4_new.pth", "x4"), ("x2plus.pth", "x2plus"), ("rcan_x2.safetensors", "edsr")] {
+            let network = Network::read(&own.join(file)).expect("read");
+            let input = npy(&own.join(format!("{input}.in.npy")));
+            match OnDevice::new(&network, &device) {
+                Err(error) if error.kind() == Kind::Unavailable => eprintln!("SKIPPED: {error}"),
+                Err(error) => panic!("{error:?}"),
+                Ok(_) => {
+                    assert!(built, "{device} without its feature");
+                    let wanted = run(&network, &input).expect("a result");
+                    let off = farthest(&run_on(device, &network, &input, wanted.dim()), &wanted);
+                    eprintln!("{} on {device}: {off:.1e} from the processor", network.name);
+                    assert!(off <= CLOSE, "{file} on {device}: {off}");
+                }
+            }
+        }
     }
 }

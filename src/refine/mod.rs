@@ -1,10 +1,12 @@
 //! Networks that enlarge single pictures: reading their checkpoints, telling what they are, and running them.
 //!
 //! The way of the data: `checkpoint` reads named tensors from a file of any known format, `architecture` tells by their names
-//! and shapes which network they are and makes a [`Network`] of them, a list of operations; `engine` runs it fast,
-//! `reference` in the plainest way. Nothing in a file is ever executed, and every size is checked before memory is taken.
+//! and shapes which network they are and makes a [`Network`] of them, a list of operations; `engine` runs it fast, `candle` on a
+//! graphics card, `reference` in the plainest way; `runner` chooses and divides pictures that are too large. Nothing in a file is
+//! ever executed, and every size is checked before memory is taken.
 
 mod architecture;
+mod candle;
 mod checkpoint;
 mod engine;
 mod network;
@@ -15,6 +17,7 @@ mod weights;
 
 use std::path::Path;
 
+pub use candle::{Device, OnDevice};
 pub use checkpoint::{Checkpoint, DType, Format, Tensor};
 pub use engine::{Engine, Precision};
 pub use network::{Border, Convolution, Input, Network, Node, Op, Value};

@@ -4,7 +4,9 @@
 //! own order of execution. Batch normalisation is not among the operations: at inference it is a factor and an offset,
 //! which the architectures fold into the convolution before it.
 //!
-//! What is not here: names in files (`weights`), arithmetic (`reference`).
+//! What is not here: names in files (`weights`), arithmetic (`reference`, `candle`).
+
+use crate::error::{Error, Kind, Result};
 
 /// What a network takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +115,20 @@ impl Input {
     pub fn channels(self) -> usize {
         if self == Self::Rgb { 3 } else { 1 }
     }
+
+    /// Fails unless a network with this input, and this [`Network::multiple`], takes a picture of `size`: channels, rows,
+    /// columns.
+    pub(super) fn check(self, multiple: usize, size: (usize, usize, usize)) -> Result<()> {
+        let (channels, rows, columns) = size;
+        let fits = |side: usize| side > 0 && side.is_multiple_of(multiple);
+        if channels == self.channels() && fits(rows) && fits(columns) {
+            return Ok(());
+        }
+        let wanted = self.channels();
+        let message =
+            format!("{channels} channels of {columns}x{rows} for a network that takes {wanted}, by {multiple}");
+        Err(Error::new(Kind::Usage, message))
+    }
 }
 
 impl Network {
@@ -156,6 +172,21 @@ impl Network {
             reach.push(from + own);
         }
         Some(reach[self.nodes.len()].ceil() as usize)
+    }
+
+    /// For every operation the values that no later one takes: an executor drops them after it.
+    pub(super) fn last_uses(&self) -> Vec<Vec<Value>> {
+        let mut last = vec![None; self.nodes.len() + 1];
+        for (n, node) in self.nodes.iter().enumerate() {
+            node.takes.iter().for_each(|&value| last[value] = Some(n));
+        }
+        let mut ending = vec![Vec::new(); self.nodes.len()];
+        for (value, last) in last.into_iter().enumerate() {
+            if let Some(n) = last {
+                ending[n].push(value);
+            }
+        }
+        ending
     }
 
     /// Pixels along an axis of every value, for one of the input.

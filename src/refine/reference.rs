@@ -6,7 +6,7 @@
 use ndarray::{Array3, Axis, s};
 use rayon::prelude::*;
 
-use super::network::{Border, Convolution, Input, Network, Op};
+use super::network::{Border, Convolution, Network, Op};
 use crate::error::{Error, Kind, Result};
 
 /// Channels, rows, columns.
@@ -17,35 +17,15 @@ pub type Picture = Array3<f32>;
 /// # Errors
 /// [`Kind::Usage`] if the channels are not the network's, a side is 0, or not a multiple of [`Network::multiple`].
 pub fn run(network: &Network, input: &Picture) -> Result<Picture> {
-    check(network.input, network.multiple, input.dim())?;
-    let mut last_use = vec![0; network.nodes.len() + 1];
-    for (n, node) in network.nodes.iter().enumerate() {
-        node.takes.iter().for_each(|&value| last_use[value] = n);
-    }
+    network.input.check(network.multiple, input.dim())?;
     let mut values: Vec<Option<Picture>> = vec![Some(input.clone())];
-    for (n, node) in network.nodes.iter().enumerate() {
+    for (node, ending) in network.nodes.iter().zip(network.last_uses()) {
         let taken: Vec<&Picture> = node.takes.iter().filter_map(|&value| values[value].as_ref()).collect();
         let made = apply(&node.op, &taken);
-        for &value in &node.takes {
-            if last_use[value] == n {
-                values[value] = None;
-            }
-        }
+        ending.into_iter().for_each(|value| values[value] = None);
         values.push(Some(made));
     }
     values.pop().flatten().ok_or_else(|| Error::new(Kind::Bug, "a network without operations"))
-}
-
-/// Whether an input of this size can be given to a network.
-pub(super) fn check(input: Input, multiple: usize, (channels, rows, columns): (usize, usize, usize)) -> Result<()> {
-    let fits = |side: usize| side > 0 && side.is_multiple_of(multiple);
-    if channels != input.channels() || !fits(rows) || !fits(columns) {
-        let wanted = input.channels();
-        let message =
-            format!("{channels} channels of {columns}x{rows} for a network that takes {wanted}, by {multiple}");
-        return Err(Error::new(Kind::Usage, message));
-    }
-    Ok(())
 }
 
 fn apply(op: &Op, taken: &[&Picture]) -> Picture {

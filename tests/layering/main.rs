@@ -62,6 +62,7 @@ const OWNERS: &[(&str, Owner)] = &[
     ("ffmpeg_next", Only(&["media"])),
     ("rustfft", Only(&["register", "fuse"])),
     ("half", Only(&["refine"])),
+    ("candle_core", Only(&["refine", "train"])),
     ("zip", Only(&["refine"])),
     ("std::arch", Only(&["kernels"])),
     ("core::arch", Only(&["kernels"])),

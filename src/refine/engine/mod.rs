@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ndarray::{Array3, ArrayView3, ArrayViewMut3};
 
 use super::network::{Input, Network};
-use super::reference::check;
 use crate::error::{Error, Kind, Result};
 use crate::kernels::CpuLevel;
 use crate::kernels::convolution::{Job, Memory, Plan, Program};
@@ -96,7 +95,7 @@ impl Engine {
     /// not the size of the result.
     pub fn run(&self, input: ArrayView3<'_, f32>, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
         let (_, rows, columns) = input.dim();
-        check(self.input, self.multiple, input.dim())?;
+        self.input.check(self.multiple, input.dim())?;
         let plan = self.plan(rows, columns);
         let (channels, (height, width)) = (self.program.outputs(), plan.output());
         if out.dim() != (channels, height, width) {
