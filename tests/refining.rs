@@ -13,7 +13,7 @@ use subpel::color::{ColorDescription, Range};
 use subpel::frame::{ChromaSite, ColorFamily, Frame, PictureLayout, Plane};
 use subpel::kernels::CpuLevel;
 use subpel::pipeline::{Enlarged, RefineOptions};
-use subpel::refine::{Input, Network, Node, Op, Precision, Runner, Tile};
+use subpel::refine::{Input, Network, Node, Op, Runner, Settings, Tile};
 use subpel::resample::Filter;
 use subpel::{EnlargeOptions, Kind, Method, Scale, Upscaler};
 use support::Scratch;
@@ -199,7 +199,8 @@ fn pictures_in_pieces_are_pictures_made_at_once() {
     }
     for network in networks {
         let run = |tile, memory| {
-            let runner = Runner::new(&network, Precision::F32, tile, memory, CpuLevel::detect());
+            let settings = Settings { tile, ..Settings::default() };
+            let runner = Runner::new(&network, settings, memory, CpuLevel::detect()).expect("a runner");
             let mut out = Array3::zeros((3, 75 * network.scale, 90 * network.scale));
             runner.run(picture.view(), out.view_mut()).expect("a result");
             out

@@ -88,7 +88,10 @@ impl Inspect {
         let options = EnlargeOptions { scale, method: self.method, preset: self.preset, ..Default::default() };
         let plan = options.resolve(&info.layout)?;
         let probe = Forecast::measure(&options, &info.layout, &mut || reader.next_frame())?;
-        let report = if self.json { json(media, &info, &plan, &probe) } else { plain(&media, &info, &plan, &probe) };
+        let memory = MemoryPlan::of(&plan)?;
+        let (plan, probe) = (&plan, &probe);
+        let report =
+            if self.json { json(media, &info, plan, memory, probe) } else { plain(&media, &info, plan, memory, probe) };
         print_line(out, &report)?;
         let damage = reader.damage();
         text::print_damage(&self.input, &damage);
@@ -96,8 +99,7 @@ impl Inspect {
     }
 }
 
-fn json(media: MediaInfo, info: &VideoInfo, plan: &EnlargePlan, probe: &Forecast) -> String {
-    let memory = MemoryPlan::of(plan);
+fn json(media: MediaInfo, info: &VideoInfo, plan: &EnlargePlan, memory: MemoryPlan, probe: &Forecast) -> String {
     let report = Report {
         media,
         video_stream: info.stream,
@@ -127,7 +129,7 @@ fn json(media: MediaInfo, info: &VideoInfo, plan: &EnlargePlan, probe: &Forecast
     serde_json::to_string(&report).unwrap_or_default()
 }
 
-fn plain(media: &MediaInfo, info: &VideoInfo, plan: &EnlargePlan, probe: &Forecast) -> String {
+fn plain(media: &MediaInfo, info: &VideoInfo, plan: &EnlargePlan, memory: MemoryPlan, probe: &Forecast) -> String {
     let length = media.duration.map_or("unknown length".into(), duration);
     let mut lines = vec![format!(
         "{}: {}, {length}, {} streams, {} chapters",
@@ -150,7 +152,7 @@ fn plain(media: &MediaInfo, info: &VideoInfo, plan: &EnlargePlan, probe: &Foreca
         info.layout.width, info.layout.height, info.pixel_format
     ));
     lines.push(format!("plan:    {}", text::plan_line(plan)));
-    lines.push(format!("memory:  {}", text::memory_line(&MemoryPlan::of(plan))));
+    lines.push(format!("memory:  {}", text::memory_line(&memory)));
     let whole = seconds_total(info, probe).map_or(String::new(), |seconds| {
         format!(", {} for about {} frames, encoding not counted", duration(seconds), info.frames_estimated)
     });

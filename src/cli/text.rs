@@ -53,8 +53,9 @@ pub(super) fn plan_line(plan: &EnlargePlan) -> String {
 /// A memory plan in one line.
 pub(super) fn memory_line(memory: &MemoryPlan) -> String {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let network = if memory.network > 0 { format!(", network {}", mib(memory.network)) } else { String::new() };
     format!(
-        "about {} MiB (frames in the window {}, solver {}, waiting between stages {}, codecs {}), whatever the length",
+        "about {} MiB (frames in the window {}, solver {}{network}, waiting between stages {}, codecs {}), whatever the length",
         mib(memory.total()),
         mib(memory.window),
         mib(memory.solver),

@@ -15,7 +15,7 @@ use crate::pipeline::{
     Control, DEFAULT_CONSISTENCY, EnlargeOptions, Excerpt, Job, LightDomain, MemoryPlan, Method, Preset, RefineOptions,
     Scale, upscale_file,
 };
-use crate::refine::{Checkpoint, Network, Tile};
+use crate::refine::{Checkpoint, Device, Network, Precision, Settings, Tile};
 
 /// Enlarge a video and copy everything else in the container
 ///
@@ -77,8 +77,16 @@ pub(super) struct Upscale {
     #[arg(long, value_name = "A=MODEL", value_parser = values::share, requires = "refine", help_heading = "Network")]
     blend: Option<(f64, PathBuf)>,
 
+    /// Where the network runs: cpu, cuda, cuda:N or metal (as far as the program was built for them)
+    #[arg(long, value_name = "NAME", default_value_t, help_heading = "Network")]
+    device: Device,
+
+    /// How numbers are multiplied on the CPU: f32, or bf16, faster where the CPU has it and several codes off at worst
+    #[arg(long, value_name = "f32|bf16", default_value_t, help_heading = "Network")]
+    precision: Precision,
+
     /// Pieces that pictures are refined in, pixels of the network's input; auto takes as few as memory allows
-    #[arg(long, value_name = "PX|auto", default_value_t = Tile::Auto, help_heading = "Network")]
+    #[arg(long, value_name = "PX|auto", default_value_t, help_heading = "Network")]
     tile: Tile,
 
     /// Any FFmpeg encoder [default: libx264, for webm libvpx-vp9]
@@ -179,7 +187,7 @@ impl Upscale {
         Ok(Some(RefineOptions {
             fuse_scale: self.fuse_scale,
             consistency: self.consistency,
-            tile: self.tile,
+            settings: Settings { device: self.device, precision: self.precision, tile: self.tile },
             ..RefineOptions::new(Arc::new(network))
         }))
     }
@@ -225,7 +233,7 @@ fn describe(job: &Job) -> Result<Outcome> {
     let reader = VideoReader::open(&job.input, job.threads, crate::kernels::CpuLevel::detect())?;
     let plan = job.enlarge.resolve(&reader.info().layout)?;
     eprintln!("{}: {}", job.input.path.display(), text::plan_line(&plan));
-    eprintln!("memory: {}", text::memory_line(&MemoryPlan::of(&plan)));
+    eprintln!("memory: {}", text::memory_line(&MemoryPlan::of(&plan)?));
     eprintln!("nothing was written to {}", job.output.path.display());
     Ok(Outcome::Done)
 }

@@ -1,11 +1,13 @@
 //! How much memory a job takes, and how long its channels may be within a limit.
 
 use crate::error::{Error, Kind, Result};
-use crate::frame::{ColorFamily, PictureLayout};
-use crate::fuse::Technique;
+use crate::frame::{ColorFamily, PictureLayout, PlanePool};
+use crate::fuse::{Technique, reconstructed_layout};
+use crate::kernels::CpuLevel;
 
 use super::method::Method;
 use super::options::EnlargePlan;
+use super::refining::FrameRefiner;
 
 /// Bytes a job will hold, by part. Nothing in it grows with the length of the video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct MemoryPlan {
     pub window: u64,
     /// State of the reconstruction or interpolation.
     pub solver: u64,
+    /// Weights of a network, a run of it, and what holds its pictures to the frames; 0 without one.
+    pub network: u64,
     /// Frames waiting in channels, at the planned lengths.
     pub channels: u64,
     /// Decoder, encoder and container, a rough share.
@@ -57,12 +61,17 @@ fn frame_bytes(layout: &PictureLayout) -> u64 {
 }
 
 impl MemoryPlan {
-    /// The memory of `plan` with comfortable channels.
-    pub fn of(plan: &EnlargePlan) -> Self {
-        Self::with(plan, Capacities::roomy(plan))
+    /// The memory of `plan` with comfortable channels. Weights of a network are packed to find out.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] if its network needs a device that cannot be used.
+    pub fn of(plan: &EnlargePlan) -> Result<Self> {
+        let pools = [(); 3].map(|()| PlanePool::new(0));
+        let refiner = FrameRefiner::for_plan(plan, pools, NETWORK_MEMORY, CpuLevel::detect())?;
+        Ok(Self::with(plan, refiner.map_or(0, |refiner| refiner.memory()), Capacities::roomy(plan)))
     }
 
-    fn with(plan: &EnlargePlan, capacities: Capacities) -> Self {
+    fn with(plan: &EnlargePlan, network: u64, capacities: Capacities) -> Self {
         let (small, large) = (frame_bytes(&plan.from), frame_bytes(&plan.to));
         let held = 2 * plan.window as u64 + 1;
         let (per_frame, solver) = match plan.method {
@@ -73,7 +82,7 @@ impl MemoryPlan {
                     Technique::ShiftAdd => large,
                     Technique::Ibp | Technique::Map | Technique::Pocs => 0,
                 };
-                let (frame, solver) = (small + analysis_bytes(plan), solver_bytes(plan) + own);
+                let (frame, solver) = (small + analysis_bytes(plan), solver_bytes(plan, &plan.reconstructed()) + own);
                 // Frames come and go in pieces of all sizes: measured at 540p and 1080p, x2, the heap holds 2/5 more.
                 (frame, solver + 2 * (held * frame + solver) / 5)
             }
@@ -82,11 +91,13 @@ impl MemoryPlan {
         let waiting = (capacities.decoded + 1) as u64 * small
             + capacities.registered as u64 * per_frame
             + (capacities.enlarged + 1) as u64 * large;
+        let holder = if plan.holds() { solver_bytes(plan, &reconstructed_layout(&plan.from, &plan.to)) } else { 0 };
         // Reference frames and look-ahead of both codecs, and what the program takes by itself. Measured with libx264 once
         // its look-ahead is full (50 frames): as much as 130 pictures, three for each frame that it holds.
         Self {
             window: held * per_frame,
             solver,
+            network: network + holder,
             channels: waiting,
             codecs: 130 * large / 4 + 16 * small / 4 + (48 << 20),
         }
@@ -94,7 +105,7 @@ impl MemoryPlan {
 
     /// All parts together.
     pub fn total(&self) -> u64 {
-        self.window + self.solver + self.channels + self.codecs
+        self.window + self.solver + self.network + self.channels + self.codecs
     }
 }
 
@@ -108,9 +119,8 @@ fn analysis_bytes(plan: &EnlargePlan) -> u64 {
 
 /// Bytes of a reconstruction: for each geometry of planes three large ones in `f32` and the jobs of all frames, and the
 /// comparison with each neighbour.
-fn solver_bytes(plan: &EnlargePlan) -> u64 {
+fn solver_bytes(plan: &EnlargePlan, large: &PictureLayout) -> u64 {
     let (from, frames) = (&plan.from, 2 * plan.window as u64 + 1);
-    let large = plan.reconstructed();
     let samples = |layout: &PictureLayout, plane: usize| {
         let (rows, columns) = layout.plane_size(plane);
         rows as u64 * columns as u64
@@ -118,27 +128,37 @@ fn solver_bytes(plan: &EnlargePlan) -> u64 {
     // R, G and B share a geometry, and so do Cb and Cr.
     let geometries = if from.family == ColorFamily::YCbCr { 2 } else { 1 };
     // 112 bytes for sixteen samples; a third more as motion splits jobs and lists grow in steps.
-    let of = |plane: usize| 12 * samples(&large, plane) * 17 / 16 + frames * samples(from, plane) * 112 / 16 * 4 / 3;
-    let between = if large == plan.middle { 0 } else { frame_bytes(&large) };
+    let of = |plane: usize| 12 * samples(large, plane) * 17 / 16 + frames * samples(from, plane) * 112 / 16 * 4 / 3;
+    let between = if *large == plan.middle { 0 } else { frame_bytes(large) };
     // What a draft foretells and what is seen, and the samples it was read in.
     let draft = if plan.drafts { 16 * frames * samples(from, 0) } else { 0 };
     (0..geometries).map(of).sum::<u64>() + (8 * frames + 4) * samples(from, 0) + between + draft
 }
 
-/// Channel lengths within `limit` bytes.
+/// Most bytes of one run of a network, unless the job allows less: a fixed number, so that pictures are divided the same way on
+/// every machine.
+pub(super) const NETWORK_MEMORY: u64 = 1 << 30;
+
+/// What `limit` leaves for a run of a network.
+pub(super) fn network_memory(plan: &EnlargePlan, limit: Option<u64>) -> u64 {
+    let others = MemoryPlan::with(plan, 0, TIGHT).total();
+    limit.map_or(NETWORK_MEMORY, |limit| limit.saturating_sub(others).min(NETWORK_MEMORY))
+}
+
+/// Channel lengths within `limit` bytes, `network` of which its network takes.
 ///
 /// # Errors
 /// [`Kind::Resource`] if even the shortest channels need more, with both numbers.
-pub(super) fn capacities(plan: &EnlargePlan, limit: Option<u64>) -> Result<Capacities> {
+pub(super) fn capacities(plan: &EnlargePlan, network: u64, limit: Option<u64>) -> Result<Capacities> {
     let roomy = Capacities::roomy(plan);
     let Some(limit) = limit else { return Ok(roomy) };
     for capacities in [roomy, TIGHT] {
-        if MemoryPlan::with(plan, capacities).total() <= limit {
+        if MemoryPlan::with(plan, network, capacities).total() <= limit {
             return Ok(capacities);
         }
     }
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let least = MemoryPlan::with(plan, TIGHT).total();
+    let least = MemoryPlan::with(plan, network, TIGHT).total();
     Err(Error::new(
         Kind::Resource,
         format!("this job needs {} MiB of memory, --max-memory allows {} MiB", mib(least), mib(limit)),

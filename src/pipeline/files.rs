@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::budget::{MemoryPlan, capacities};
+use super::budget::{MemoryPlan, capacities, network_memory};
 use super::control::Control;
 use super::maps::MapFolder;
 use super::options::{EnlargeOptions, EnlargePlan};
@@ -182,16 +182,18 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let mut reader = open(&job.input, job.threads, cpu)?;
     let source = reader.info().clone();
     let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
-    let capacities = capacities(&plan, job.max_memory)?;
+    let [small, middle, large] = [(); 3].map(|()| PlanePool::new(SPARE_FRAMES));
+    let pools = [small.clone(), middle.clone(), large.clone()];
+    let refiner = pool.install(|| FrameRefiner::for_plan(&plan, pools, network_memory(&plan, job.max_memory), cpu))?;
+    let network = refiner.as_ref().map_or(0, FrameRefiner::memory);
+    let capacities = capacities(&plan, network, job.max_memory)?;
     let folder = map_folder(job, &plan)?;
     if let Some(seconds) = job.excerpt.start {
         reader.start_at(seconds)?;
     }
     control.expect(job.excerpt.frames.unwrap_or(source.frames_estimated));
-    let [small, middle, large] = [(); 3].map(|()| PlanePool::new(SPARE_FRAMES));
     reader.use_pool(small.clone());
     let registrar = FrameRegistrar::for_plan(&plan, cpu)?;
-    let refiner = FrameRefiner::for_plan(&plan, [small.clone(), middle.clone(), large.clone()], cpu)?;
     // Without a network what the method makes is what is written.
     let made = if refiner.is_some() { middle } else { large.clone() };
     let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, made, cpu)?.with_maps(folder.is_some());
@@ -321,6 +323,6 @@ impl MemoryPlan {
     /// # Errors
     /// As for reading its headers and checking its options.
     pub fn of_options(options: &EnlargeOptions, source: &VideoInfo) -> Result<Self> {
-        Ok(Self::of(&options.resolve(&source.layout)?))
+        Self::of(&options.resolve(&source.layout)?)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::method::{Method, Preset};
 use crate::fuse::{Blur, Parts, reconstructed_layout};
-use crate::refine::{Input, Network, Tile};
+use crate::refine::{Input, Network, Settings};
 use crate::register::FieldDetail;
 
 /// The size to reach.
@@ -56,14 +56,14 @@ pub struct RefineOptions {
     /// Steps of back-projection that hold the result to the frames, 0 to 100; 0 leaves it as the network made it. With a
     /// window, four of them are as many as the preset spends on a reconstruction.
     pub consistency: usize,
-    /// Pieces that pictures are refined in.
-    pub tile: Tile,
+    /// Where and how it is run.
+    pub settings: Settings,
 }
 
 impl RefineOptions {
     /// `network` with the defaults.
     pub fn new(network: Arc<Network>) -> Self {
-        Self { network, fuse_scale: None, consistency: DEFAULT_CONSISTENCY, tile: Tile::Auto }
+        Self { network, fuse_scale: None, consistency: DEFAULT_CONSISTENCY, settings: Settings::default() }
     }
 }
 

@@ -16,11 +16,8 @@ use crate::frame::{PictureLayout, Plane, PlanePool};
 use crate::fuse::{Appearance, Held, Options, Reconstructor, reconstructed_layout};
 use crate::kernels::CpuLevel;
 use crate::light::Light;
-use crate::refine::{Precision, Runner};
+use crate::refine::Runner;
 use crate::resample::{Filter, PictureResampler};
-
-/// Most bytes of one run of a network, unless the job allows less: a fixed number, so that results are the same everywhere.
-pub(super) const NETWORK_MEMORY: u64 = 1 << 30;
 
 /// Pictures of the method in, refined ones out, in order.
 pub(super) struct FrameRefiner {
@@ -57,14 +54,16 @@ struct Detour {
 
 impl FrameRefiner {
     /// What `plan` asks for; `None` if it is no network. Planes of frames that are done with go to `small`, those of results come
-    /// from `large`, as in [`super::window::FrameEnlarger`], whose results come from `middle`.
+    /// from `large`, as in [`super::window::FrameEnlarger`], whose results come from `middle`. A run of the network takes at most `memory`
+    /// bytes, if pieces can be made small enough.
     pub(super) fn for_plan(
         plan: &EnlargePlan,
         [small, middle, large]: [PlanePool; 3],
+        memory: u64,
         cpu: CpuLevel,
     ) -> Result<Option<Self>> {
         let Some(refine) = &plan.refine else { return Ok(None) };
-        let runner = Runner::new(&refine.network, Precision::F32, refine.tile, NETWORK_MEMORY, cpu);
+        let runner = Runner::new(&refine.network, refine.settings, memory, cpu)?;
         let (input, scale) = (runner.input(), runner.scale());
         let picture = NetworkPicture::new(&plan.middle, &plan.to, (input, scale), plan.from.height, cpu);
         let (rows, columns) = picture.taken();
@@ -81,6 +80,12 @@ impl FrameRefiner {
             small,
             large,
         }))
+    }
+
+    /// Bytes that the network, a run of it, and its pictures take.
+    pub(super) fn memory(&self) -> u64 {
+        let (rows, columns) = self.picture.taken();
+        self.runner.memory(rows, columns) + 4 * (2 * self.input.len() + self.made.len()) as u64
     }
 
     /// Refines one picture.

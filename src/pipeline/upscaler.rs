@@ -1,5 +1,6 @@
 //! Frames in, frames out: the library's face for programs that have pictures of their own.
 
+use super::budget::NETWORK_MEMORY;
 use super::evidence::Evidence;
 use super::maps::Maps;
 use super::method::{Method, Preset};
@@ -231,7 +232,7 @@ impl UpscalerBuilder {
         let plan = self.options.resolve(&self.layout)?;
         let registrar = FrameRegistrar::for_plan(&plan, self.cpu)?;
         let [small, middle, large] = [0, 1, 1].map(PlanePool::new);
-        let refiner = FrameRefiner::for_plan(&plan, [small.clone(), middle.clone(), large], self.cpu)?;
+        let refiner = FrameRefiner::for_plan(&plan, [small.clone(), middle.clone(), large], NETWORK_MEMORY, self.cpu)?;
         let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, middle, self.cpu)?.with_maps(self.maps);
         Ok(Upscaler { plan, registrar, enlarger, refiner })
     }

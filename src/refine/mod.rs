@@ -23,7 +23,7 @@ pub use engine::{Engine, Precision};
 pub use network::{Border, Convolution, Input, Network, Node, Op, Value};
 pub use reference::{Picture, run};
 pub use runner::Runner;
-pub use settings::Tile;
+pub use settings::{Settings, Tile};
 
 use crate::error::Result;
 

@@ -174,6 +174,18 @@ impl Network {
         Some(reach[self.nodes.len()].ceil() as usize)
     }
 
+    /// Bytes for each pixel of the input that the largest convolution takes when it unfolds what it reads, as candle does.
+    pub(super) fn unfolded_bytes(&self) -> u64 {
+        let sizes = self.sizes();
+        let of = |(n, node): (usize, &Node)| match &node.op {
+            Op::Convolve(Convolution { inputs, outputs, kernel, .. }) => {
+                (inputs * kernel.0 * kernel.1 + inputs + outputs) as f64 * 4.0 * sizes[n + 1].powi(2)
+            }
+            _ => 0.0,
+        };
+        self.nodes.iter().enumerate().map(of).fold(0.0, f64::max).ceil() as u64
+    }
+
     /// For every operation the values that no later one takes: an executor drops them after it.
     pub(super) fn last_uses(&self) -> Vec<Vec<Value>> {
         let mut last = vec![None; self.nodes.len() + 1];

@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{ArrayView3, ArrayViewMut3, s};
 
-use super::engine::{Engine, Precision};
+use super::candle::{Device, OnDevice};
+use super::engine::Engine;
 use super::network::{Input, Network};
 use super::reference::Picture;
-use super::settings::Tile;
+use super::settings::{Settings, Tile};
 use crate::error::{Error, Kind, Result};
 use crate::kernels::CpuLevel;
 
@@ -31,12 +32,25 @@ const MOST_PIECES: usize = 64;
 /// A network ready to run.
 #[derive(Debug)]
 pub struct Runner {
-    engine: Engine,
+    executor: Executor,
+    input: Input,
+    scale: usize,
+    multiple: usize,
+    reach: Option<usize>,
     tile: Tile,
     /// Most bytes of one run; sinks when a device turns out to have less.
     memory: AtomicU64,
     /// How pictures of the size met last are divided, with that size and the limit that it was done for.
     divided: Mutex<Option<Divided>>,
+}
+
+/// What computes.
+#[derive(Debug)]
+enum Executor {
+    /// The processor.
+    Engine(Box<Engine>),
+    /// Another device; with the bytes that it takes for each pixel of the input.
+    Device(Box<OnDevice>, u64),
 }
 
 type Divided = ((usize, usize), u64, Arc<[Piece]>);
@@ -49,26 +63,42 @@ struct Piece {
 }
 
 impl Runner {
-    /// Packs the weights of `network` for a CPU level. Pictures are run in pieces of size `tile`, with at most `memory` bytes for a
-    /// run where that is left open.
-    pub fn new(network: &Network, precision: Precision, tile: Tile, memory: u64, cpu: CpuLevel) -> Self {
-        let (memory, divided) = (AtomicU64::new(memory), Mutex::default());
-        Self { engine: Engine::new(network, precision, cpu), tile, memory, divided }
+    /// Packs the weights of `network` for a CPU level, or copies them to another device. Pictures are run in pieces as `settings`
+    /// say, with at most `memory` bytes for a run where that is left open.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] if the device cannot be used.
+    pub fn new(network: &Network, settings: Settings, memory: u64, cpu: CpuLevel) -> Result<Self> {
+        let executor = match settings.device {
+            Device::Cpu => Executor::Engine(Box::new(Engine::new(network, settings.precision, cpu))),
+            device => Executor::Device(Box::new(OnDevice::new(network, &device)?), network.unfolded_bytes()),
+        };
+        let &Network { input, scale, multiple, .. } = network;
+        let (reach, memory, divided) = (network.reach(), AtomicU64::new(memory), Mutex::default());
+        Ok(Self { executor, input, scale, multiple, reach, tile: settings.tile, memory, divided })
     }
 
     /// What pictures have to be.
     pub fn input(&self) -> Input {
-        self.engine.input()
+        self.input
     }
 
     /// Pixels along each axis of the result for one of the input.
     pub fn scale(&self) -> usize {
-        self.engine.scale()
+        self.scale
     }
 
-    /// Bytes that the network and a run on `rows x columns` pixels take.
+    /// Bytes that the network and a run on `rows x columns` pixels take here (on another device, there).
     pub fn memory(&self, rows: usize, columns: usize) -> u64 {
-        self.engine.weights() + self.largest(&self.pieces((rows, columns)))
+        let weights = if let Executor::Engine(engine) = &self.executor { engine.weights() } else { 0 };
+        weights + self.largest(&self.pieces((rows, columns)))
+    }
+
+    fn execute(&self, input: ArrayView3<'_, f32>, out: ArrayViewMut3<'_, f32>) -> Result<()> {
+        match &self.executor {
+            Executor::Engine(engine) => engine.run(input, out),
+            Executor::Device(device, _) => device.run(input, out),
+        }
     }
 
     /// Runs the network: `input` is `channels x rows x columns`, `out` has [`Self::scale`] times the rows and columns.
@@ -101,19 +131,19 @@ impl Runner {
     }
 
     fn run_pieces(&self, pieces: &[Piece], input: ArrayView3<'_, f32>, out: &mut ArrayViewMut3<'_, f32>) -> Result<()> {
-        let (scale, multiple) = (self.scale(), self.engine.multiple());
+        let (scale, multiple) = (self.scale, self.multiple);
         for Piece { own: [rows, columns], read: [from_rows, from_columns] } in pieces {
             let seen = input.slice(s![.., from_rows.clone(), from_columns.clone()]);
             let whole = rows == from_rows && columns == from_columns;
             let mut part = out.slice_mut(s![.., scaled(rows, scale), scaled(columns, scale)]);
             if whole && rows.len().is_multiple_of(multiple) && columns.len().is_multiple_of(multiple) {
-                self.engine.run(seen, part)?;
+                self.execute(seen, part)?;
                 continue;
             }
             let filled = filled(seen, multiple);
             let (_, high, wide) = filled.dim();
             let mut made = Picture::zeros((part.dim().0, high * scale, wide * scale));
-            self.engine.run(filled.view(), made.view_mut())?;
+            self.execute(filled.view(), made.view_mut())?;
             let inside = |own: &Range<usize>, read: &Range<usize>| own.start - read.start..own.end - read.start;
             let (rows, columns) = (inside(rows, from_rows), inside(columns, from_columns));
             part.assign(&made.slice(s![.., scaled(&rows, scale), scaled(&columns, scale)]));
@@ -128,8 +158,11 @@ impl Runner {
 
     /// Bytes of a run on so many rows and columns; what each thread needs beside is small, and must not have a say.
     fn bytes(&self, (rows, columns): (usize, usize)) -> u64 {
-        let fill = |side: usize| side.next_multiple_of(self.engine.multiple());
-        self.engine.memory(fill(rows), fill(columns))
+        let fill = |side: usize| side.next_multiple_of(self.multiple);
+        match &self.executor {
+            Executor::Engine(engine) => engine.memory(fill(rows), fill(columns)),
+            Executor::Device(_, each) => each * (fill(rows) * fill(columns)) as u64,
+        }
     }
 
     /// How a picture is divided.
@@ -147,8 +180,8 @@ impl Runner {
     }
 
     fn divide(&self, (rows, columns): (usize, usize), limit: u64) -> Vec<Piece> {
-        let step = ALIGNMENT * self.engine.multiple();
-        let overlap = self.engine.reach().unwrap_or(UNBOUNDED_REACH).next_multiple_of(step);
+        let step = ALIGNMENT * self.multiple;
+        let overlap = self.reach.unwrap_or(UNBOUNDED_REACH).next_multiple_of(step);
         let divided = |high: usize, wide: usize| -> Vec<Piece> {
             let (down, across) = (divide(rows, high, overlap), divide(columns, wide, overlap));
             let pair = |(down, across): (&(Range<usize>, Range<usize>), &(Range<usize>, Range<usize>))| Piece {

@@ -5,7 +5,38 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::candle::Device;
+use super::engine::Precision;
 use crate::error::{Error, Kind};
+
+/// How a network is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Where: [`Device::Cpu`] is the engine of this project, other devices are candle's.
+    pub device: Device,
+    /// How numbers are multiplied on the processor; devices take `f32`.
+    pub precision: Precision,
+    /// Pieces that pictures are refined in.
+    pub tile: Tile,
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(Error::new(Kind::Usage, format!("precision {text:?} is not one of f32, bf16"))),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(if *self == Self::F32 { "f32" } else { "bf16" })
+    }
+}
 
 /// Size of the pieces that pictures are refined in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -18,9 +18,10 @@ use crate::kernels::convolution::{Job, Memory, Plan, Program};
 const PLANS: usize = 8;
 
 /// How numbers are multiplied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// All in `f32`: within 1e-4 of the plain way, and the same bits on all CPUs.
+    #[default]
     F32,
     /// Products of `bf16` with sums in `f32`, about twice as fast where the CPU has AVX512_BF16, and several 8-bit codes off in the
     /// worst pixel. Elsewhere the same as [`Precision::F32`].
