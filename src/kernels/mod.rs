@@ -5,6 +5,9 @@
 //! kernels use separate multiplications and additions, never a fused one, so that all levels give the same bits;
 //! the tests below each kernel compare them element by element.
 //!
+//! Convolutions ([`convolution`]) are the exception: they have vectors of their own, fused multiplications at every level, and
+//! memory in which several threads work at once; there too all levels give the same bits.
+//!
 //! Kernels know slices, not frames, and start no threads. The level is a value that is detected once and passed
 //! down; `SUBPEL_CPU=scalar|avx2|avx512` may lower it, never raise it.
 

@@ -325,3 +325,71 @@ impl Drop for Guard<'_> {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::weights::{Activation, Kernel};
+    use super::*;
+    use crate::kernels::CpuLevel;
+    use ndarray::Array3;
+
+    /// Three layers of 3 x 3 and one of 5 x 5, with a residual.
+    fn program(cpu: CpuLevel) -> Program {
+        let mut program = Program::new(cpu, false, 3);
+        let mut last = program.input();
+        let weights = |n: usize| (0..n).map(|n| (n % 7) as f32 * 0.02 - 0.05).collect::<Vec<f32>>();
+        for (made, side, residual) in [(20, 3, false), (20, 3, true), (20, 5, false), (20, 3, true)] {
+            let taken = program.channels(last);
+            let (weights, bias) = (weights(made * taken * side * side), vec![0.5; made]);
+            let factors = if residual { vec![0.5] } else { Vec::new() };
+            let (sides, activation) = ((side, side), Activation::Slopes(vec![-1.0; made]));
+            let (weights, bias) = (weights.as_slice(), bias.as_slice());
+            let kernel = Kernel { sides, weights, bias, outputs: made, repeated: false, activation, factors };
+            let layer = program.layer(&kernel, &[taken]);
+            last = program.convolve(layer, &[last], if residual { &[1] } else { &[] });
+        }
+        program.output(last, 2, false);
+        program
+    }
+
+    #[test]
+    fn what_is_zero_around_pictures_stays_zero() {
+        for cpu in CpuLevel::available() {
+            let program = program(cpu);
+            let mut memory = None;
+            for (rows, columns) in [(41, 23), (9, 50), (50, 1), (3, 96)] {
+                let plan = Plan::new(&program, rows, columns);
+                let memory = memory.get_or_insert_with(|| Memory::new(&program, &plan, 1));
+                memory.fit(&program, &plan, 1);
+                let (input, mut out) = (Array3::ones((3, rows, columns)), Array3::zeros((5, 2 * rows, 2 * columns)));
+                let job = Job::new(&program, &plan, memory, input.view(), out.view_mut()).expect("columns together");
+                job.work();
+                assert!(job.is_complete());
+                for (planes, step) in memory.planes.iter().zip(&plan.steps) {
+                    for (plane, y) in planes.iter().flat_map(|plane| (0..plane.stored).map(move |y| (plane, y))) {
+                        // SAFETY: a row of a plane, and nobody is working.
+                        let line = unsafe { std::slice::from_raw_parts(plane.line(y), plane.row) };
+                        let inside = BLOCK..(step.columns + 1) * BLOCK;
+                        let is_zero = |(n, value): (usize, &f32)| inside.contains(&n) || *value == 0.0;
+                        assert!(line.iter().enumerate().all(is_zero), "{cpu:?}: row {y} of {columns} columns");
+                    }
+                }
+                assert!(out.iter().all(|v| *v != 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_worker_stops_the_others() {
+        let program = program(CpuLevel::SCALAR);
+        let plan = Plan::new(&program, 16, 16);
+        let mut memory = Memory::new(&program, &plan, 1);
+        let (input, mut out) = (Array3::ones((3, 16, 16)), Array3::zeros((5, 32, 32)));
+        let job = Job::new(&program, &plan, &mut memory, input.view(), out.view_mut()).expect("columns together");
+        // A unit that was taken and will never be done.
+        job.next.store(1, Ordering::Relaxed);
+        drop(Guard(&job.failed));
+        job.work();
+        assert!(!job.is_complete());
+    }
+}

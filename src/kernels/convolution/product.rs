@@ -3,6 +3,8 @@
 //! A sum runs over the channels in the order of the steps, from zero, one fused multiplication each; how pixels and output
 //! channels are grouped changes nothing in it. With products of `bf16` two channels are multiplied at a time.
 
+#![allow(clippy::needless_range_loop, reason = "loops over several arrays in registers read best with an index")]
+
 use std::marker::PhantomData;
 
 use super::isa::for_each_isa;

@@ -87,9 +87,7 @@ pub(super) fn kernel(weights: &[f32]) -> [f64; PLACES] {
         [1.0 / far, -b / far, 2.0 / far],
         [0.0, 0.0, 1.0],
     ];
-    std::array::from_fn(|place| {
-        let (by_row, by_column) = (&rows[place / TILE], &rows[place % TILE]);
-        let line = |y: usize| (0..3).map(|x| f64::from(weights[3 * y + x]) * by_column[x]).sum::<f64>();
-        (0..3).map(|y| line(y) * by_row[y]).sum()
-    })
+    let along = |y: usize, j: usize| (0..3).map(|x| f64::from(weights[3 * y + x]) * rows[j][x]).sum::<f64>();
+    let half: [[f64; TILE]; 3] = std::array::from_fn(|y| std::array::from_fn(|j| along(y, j)));
+    std::array::from_fn(|place| (0..3).map(|y| half[y][place % TILE] * rows[place / TILE][y]).sum())
 }

@@ -1,5 +1,7 @@
 //! One unit of work of a convolution: a few rows and columns of all output channels, from pixels to finished values.
 
+#![allow(clippy::needless_range_loop, reason = "loops over several arrays in registers read best with an index")]
+
 use super::isa::for_each_isa;
 use super::product::{BLOCK, Kind, Products, multiply};
 use super::simd::Simd;

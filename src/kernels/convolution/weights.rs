@@ -159,10 +159,15 @@ impl Layer {
         self.sums = (block, self.blocks.1 * block + BLOCK);
         let offset = |n: usize| n * block;
         self.steps = counts.iter().enumerate().map(|(n, &count)| Step { offset: offset(n), count }).collect();
-        let transformed: Vec<[f64; PLACES]> = kernel.weights.chunks_exact(9).map(super::transform::kernel).collect();
         let inputs: usize = counts.iter().sum();
-        let at = |place: usize, output: usize, input: usize| transformed[output * inputs + input][place] as f32;
-        self.pack(kernel.outputs, PLACES, &at);
+        let all = kernel.outputs * inputs;
+        let mut places = vec![0f32; PLACES * all];
+        for (n, weights) in kernel.weights.chunks_exact(9).enumerate() {
+            let transformed = super::transform::kernel(weights);
+            transformed.iter().enumerate().for_each(|(place, value)| places[place * all + n] = *value as f32);
+        }
+        let at = |place: usize, output: usize, input: usize| places[place * all + output * inputs + input];
+        self.pack(kernel.outputs, PLACES, at);
     }
 
     fn pack_direct(&mut self, kernel: &Kernel<'_>, counts: &[usize]) {
@@ -180,40 +185,26 @@ impl Layer {
             first += count;
         }
         let each = first * rows * columns;
-        self.pack(kernel.outputs, 1, &|_, output, n| kernel.weights[output * each + names[n]]);
+        self.pack(kernel.outputs, 1, |_, output, n| kernel.weights[output * each + names[n]]);
     }
 
     /// Weights of `at(place, output, n)`, where `n` counts all channels of all steps.
-    fn pack(&mut self, outputs: usize, places: usize, at: &dyn Fn(usize, usize, usize) -> f32) {
-        let halved = self.is_half();
-        let lines: usize = self.steps.iter().map(|step| if halved { step.count.div_ceil(2) } else { step.count }).sum();
-        self.groups = groups(self.blocks.1, self.isa.vector(), lines);
-        self.weights_place = self.blocks.1 * BLOCK * lines;
+    fn pack(&mut self, outputs: usize, places: usize, at: impl Fn(usize, usize, usize) -> f32) {
+        let lines = lines(&self.steps, self.is_half());
+        self.groups = groups(self.blocks.1, self.isa.vector(), lines.len());
+        self.weights_place = self.blocks.1 * BLOCK * lines.len();
         let mut values = vec![0f32; places * self.weights_place];
         for (place, values) in values.chunks_exact_mut(self.weights_place.max(1)).enumerate() {
             for group in &self.groups {
-                let width = group.blocks * BLOCK;
-                let mut lines = values[group.weights..].chunks_exact_mut(width);
-                let mut n = 0;
-                for step in &self.steps {
-                    let stride = if halved { 2 } else { 1 };
-                    for k in (0..step.count).step_by(stride) {
-                        let Some(line) = lines.next() else { break };
-                        for (lane, value) in line.iter_mut().enumerate() {
-                            let output = group.first * BLOCK + lane;
-                            if output >= outputs {
-                                continue;
-                            }
-                            let weight = |n: usize| at(place, output, n);
-                            *value = if halved {
-                                let second = if k + 1 < step.count { weight(n + k + 1) } else { 0.0 };
-                                pair(weight(n + k), second)
-                            } else {
-                                weight(n + k)
-                            };
-                        }
+                let (width, first) = (group.blocks * BLOCK, group.first * BLOCK);
+                for (to, line) in values[group.weights..].chunks_exact_mut(width).zip(&lines) {
+                    for (to, output) in to.iter_mut().zip(first..outputs) {
+                        *to = match *line {
+                            Line::Single(n) => at(place, output, n),
+                            Line::Pair(n) => pair(at(place, output, n), at(place, output, n + 1)),
+                            Line::Half(n) => pair(at(place, output, n), 0.0),
+                        };
                     }
-                    n += step.count;
                 }
             }
         }
@@ -226,6 +217,32 @@ impl Layer {
         #[cfg(not(target_arch = "x86_64"))]
         false
     }
+}
+
+/// What a line of weights is for.
+enum Line {
+    /// One channel.
+    Single(usize),
+    /// Two, in `bf16`.
+    Pair(usize),
+    /// One that has no second.
+    Half(usize),
+}
+
+/// The lines of the weights of one place.
+fn lines(steps: &[Step], halved: bool) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut first = 0;
+    for step in steps {
+        let end = first + step.count;
+        if halved {
+            lines.extend((first..end).step_by(2).map(|n| if n + 1 < end { Line::Pair(n) } else { Line::Half(n) }));
+        } else {
+            lines.extend((first..end).map(Line::Single));
+        }
+        first = end;
+    }
+    lines
 }
 
 /// Channels of the blocks of a picture.
