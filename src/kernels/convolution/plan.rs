@@ -291,6 +291,7 @@ fn kept(
         return steps[step].groups;
     }
     let own = delays[step - group.start];
-    let ring = readers.iter().map(|(reader, _)| delays[reader - group.start] - own + 2).max().unwrap_or(1);
+    let ring =
+        readers.iter().map(|(reader, _)| delays[reader - group.start] - own + 2).max().unwrap_or(steps[step].groups);
     ring.min(steps[step].groups)
 }

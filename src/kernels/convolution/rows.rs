@@ -91,16 +91,31 @@ unsafe fn input(rows: &Rows<'_>, channels: usize) {
     for y in lines(rows) {
         for (block, target) in rows.targets.iter().enumerate() {
             // SAFETY: what the caller of `run` says, here and below.
-            let to = unsafe { row_mut(target, y, rows.columns) };
-            to.fill(0.0);
-            for lane in 0..BLOCK.min(channels - block * BLOCK) {
-                let offset = rows.input.offset(block * BLOCK + lane, y);
-                // SAFETY: as above.
-                let from = unsafe { std::slice::from_raw_parts(rows.input.start.offset(offset), rows.columns) };
-                to[lane..].iter_mut().step_by(BLOCK).zip(from).for_each(|(to, from)| *to = *from);
+            let to = unsafe { row_mut(target, y, rows.columns) }.as_chunks_mut::<BLOCK>().0;
+            // SAFETY: as above.
+            let from = |lane: usize| unsafe { planar_row(rows, block * BLOCK + lane, y) };
+            match BLOCK.min(channels - block * BLOCK) {
+                1 => to.iter_mut().zip(from(0)).for_each(|(to, value)| {
+                    *to = [0.0; BLOCK];
+                    to[0] = *value;
+                }),
+                3 => to.iter_mut().zip(from(0).iter().zip(from(1)).zip(from(2))).for_each(|(to, ((r, g), b))| {
+                    *to = [0.0; BLOCK];
+                    to[..3].copy_from_slice(&[*r, *g, *b]);
+                }),
+                lanes => {
+                    to.fill([0.0; BLOCK]);
+                    (0..lanes).for_each(|lane| to.iter_mut().zip(from(lane)).for_each(|(to, from)| to[lane] = *from));
+                }
             }
         }
     }
+}
+
+/// A row of a channel of the input.
+unsafe fn planar_row<'a>(rows: &Rows<'a>, channel: usize, y: usize) -> &'a [f32] {
+    // SAFETY: what the caller of `run` says.
+    unsafe { std::slice::from_raw_parts(rows.input.start.offset(rows.input.offset(channel, y)), rows.columns) }
 }
 
 /// Calls `f` with every row of every block: its number, what the first picture has there, and what is made.
@@ -216,26 +231,39 @@ unsafe fn output(rows: &Rows<'_>, channels: usize, shuffle: usize, base: bool) {
     for y in lines(rows) {
         for (channel, part) in (0..channels).flat_map(|channel| (0..shuffle).map(move |part| (channel, part))) {
             let offset = rows.output.offset(channel, y * shuffle + part);
-            // SAFETY: what the caller of `run` says.
+            // SAFETY: what the caller of `run` says, here and below.
             let to =
                 unsafe { std::slice::from_raw_parts_mut(rows.output.start.offset(offset), rows.columns * shuffle) };
+            // SAFETY: as above.
+            let base = base.then(|| unsafe { planar_row(rows, channel, y) });
             let first = (channel * shuffle + part) * shuffle;
-            for x in 0..shuffle {
-                let plane = &rows.taken[0].0[(first + x) / BLOCK];
-                // SAFETY: as above.
-                let from = unsafe { row(plane, y, rows.columns) };
-                let from = from[(first + x) % BLOCK..].iter().step_by(BLOCK);
-                to[x..].iter_mut().step_by(shuffle).zip(from).for_each(|(to, from)| *to = *from);
-            }
-            if base {
-                // SAFETY: as above; the input has as many channels, and its rows and columns.
-                let input = unsafe {
-                    std::slice::from_raw_parts(rows.input.start.offset(rows.input.offset(channel, y)), rows.columns)
-                };
-                for (to, base) in to.chunks_exact_mut(shuffle).zip(input) {
-                    to.iter_mut().for_each(|to| *to += base);
+            // SAFETY: as above; the picture has a block for each of these channels.
+            let from = |n: usize| unsafe { row(&rows.taken[0].0[(first + n) / BLOCK], y, rows.columns) };
+            match shuffle {
+                1 => spread::<1>(from(0), first % BLOCK, base, to),
+                2 => spread::<2>(from(0), first % BLOCK, base, to),
+                4 => spread::<4>(from(0), first % BLOCK, base, to),
+                _ => {
+                    for n in 0..shuffle {
+                        let from = from(n)[(first + n) % BLOCK..].iter().step_by(BLOCK);
+                        to[n..].iter_mut().step_by(shuffle).zip(from).for_each(|(to, from)| *to = *from);
+                    }
+                    let all = to.chunks_exact_mut(shuffle).zip(base.into_iter().flatten());
+                    all.for_each(|(to, base)| to.iter_mut().for_each(|to| *to += base));
                 }
             }
         }
+    }
+}
+
+/// Writes `N` neighbouring channels of every pixel, from `lane`, one after the other.
+fn spread<const N: usize>(from: &[f32], lane: usize, base: Option<&[f32]>, to: &mut [f32]) {
+    let (from, to) = (from.as_chunks::<BLOCK>().0, to.as_chunks_mut::<N>().0);
+    let taken = |from: &[f32; BLOCK]| from[lane..].first_chunk::<N>().copied().unwrap_or([0.0; N]);
+    match base {
+        Some(base) => to.iter_mut().zip(from.iter().zip(base)).for_each(|(to, (from, base))| {
+            *to = taken(from).map(|value| value + base);
+        }),
+        None => to.iter_mut().zip(from).for_each(|(to, from)| *to = taken(from)),
     }
 }
