@@ -4,10 +4,15 @@
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
+#[path = "support/forge.rs"]
+mod forge;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use forge::{archive, dict, legacy, singles, tensor, text};
 use subpel::Kind;
 use subpel::refine::{Checkpoint, DType, Format, Tensor};
 
@@ -179,6 +184,12 @@ fn whole_modules_and_old_state_dicts_equal_their_conversions() {
 
 // Damage.
 
+/// Writes a file anew. Where one is cut to nothing and written again, some file systems wait for the disk.
+fn rewrite(path: &Path, bytes: &[u8]) {
+    let _ = fs::remove_file(path);
+    fs::write(path, bytes).expect("written");
+}
+
 /// Reads every shortened and every bit-flipped version of a file; none may panic or take long.
 fn damage(bytes: &[u8], name: &str, param: Option<&[u8]>) {
     let folder = tempfile::tempdir().expect("folder");
@@ -188,7 +199,7 @@ fn damage(bytes: &[u8], name: &str, param: Option<&[u8]>) {
     }
     let start = Instant::now();
     for length in (0..bytes.len()).step_by(97) {
-        fs::write(&path, &bytes[..length]).expect("written");
+        rewrite(&path, &bytes[..length]);
         let error = Checkpoint::read(&path).expect_err("cut short");
         assert!(matches!(error.kind(), Kind::Input), "cut to {length}: {error:?}");
     }
@@ -199,7 +210,7 @@ fn damage(bytes: &[u8], name: &str, param: Option<&[u8]>) {
     for (count, place) in places.enumerate() {
         let flip = 1_u8 << (count % 8);
         damaged[place] ^= flip;
-        fs::write(&path, &damaged).expect("written");
+        rewrite(&path, &damaged);
         if let Err(error) = Checkpoint::read(&path) {
             assert!(matches!(error.kind(), Kind::Input), "byte {place}: {error:?}");
         }
@@ -237,66 +248,21 @@ fn damaged_ncnn_is_refused_or_read_but_never_panics() {
     let path = folder.path().join("file.param");
     fs::write(path.with_extension("bin"), &bin).expect("written");
     for length in 0..param.len() - 1 {
-        fs::write(&path, &param[..length]).expect("written");
+        rewrite(&path, &param.as_bytes()[..length]);
         let error = Checkpoint::read(&path).expect_err("cut short");
         assert!(matches!(error.kind(), Kind::Input), "cut to {length}: {error:?}");
     }
     for place in 0..param.len() * 8 {
         let mut flipped = param.as_bytes().to_vec();
         flipped[place / 8] ^= 1 << (place % 8);
-        fs::write(&path, &flipped).expect("written");
+        rewrite(&path, &flipped);
         if let Err(error) = Checkpoint::read(&path) {
             assert!(matches!(error.kind(), Kind::Input), "bit {place}: {error:?}");
         }
     }
 }
 
-// Forgery. Pickles are written by hand: `(` marks, `t` closes a tuple, `R` calls, `Q` refers to a storage.
-
-fn text(text: &str) -> Vec<u8> {
-    [&b"X"[..], &u32::try_from(text.len()).expect("short").to_le_bytes(), text.as_bytes()].concat()
-}
-
-fn long(value: i64) -> Vec<u8> {
-    [&b"\x8a\x08"[..], &value.to_le_bytes()].concat()
-}
-
-fn tuple(values: &[i64]) -> Vec<u8> {
-    let inner: Vec<u8> = values.iter().flat_map(|&value| long(value)).collect();
-    [&b"("[..], &inner, b"t"].concat()
-}
-
-/// A tensor over storage '0' of `count` singles.
-fn tensor(count: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
-    let storage =
-        [&b"("[..], &text("storage"), b"ctorch\nFloatStorage\n", &text("0"), &text("cpu"), &long(count), b"NtQ"]
-            .concat();
-    [&b"ctorch._utils\n_rebuild_tensor_v2\n("[..], &storage, &long(offset), &tuple(shape), &tuple(strides), b"\x89}tR"]
-        .concat()
-}
-
-fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let inner: Vec<u8> = entries.iter().flat_map(|(key, value)| [text(key), value.clone()].concat()).collect();
-    [&b"}("[..], &inner, b"u"].concat()
-}
-
-/// A file of the older layout with one network and storage '0'.
-fn legacy(network: &[u8], storage: &[f32]) -> Vec<u8> {
-    let values: Vec<u8> = storage.iter().flat_map(|value| value.to_le_bytes()).collect();
-    [
-        &b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."[..],
-        b"\x80\x02M\xe9\x03.",
-        b"\x80\x02}.",
-        b"\x80\x02",
-        network,
-        b".\x80\x02](",
-        &text("0"),
-        b"e.",
-        &(storage.len() as i64).to_le_bytes(),
-        &values,
-    ]
-    .concat()
-}
+// Forgery; see `forge`.
 
 /// One tensor named 'w' and one storage of six values, 0 to 5.
 fn one_tensor(count: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
@@ -402,22 +368,6 @@ fn what_is_no_network_is_described() {
 }
 
 // Forged archives.
-
-fn archive(entries: &[(&str, &[u8], bool)]) -> Vec<u8> {
-    use std::io::Write;
-    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, content, deflate) in entries {
-        let method = if *deflate { zip::CompressionMethod::Deflated } else { zip::CompressionMethod::Stored };
-        let options = zip::write::SimpleFileOptions::default().compression_method(method);
-        writer.start_file(*name, options).expect("entry");
-        writer.write_all(content).expect("content");
-    }
-    writer.finish().expect("archive").into_inner()
-}
-
-fn singles(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
 
 #[test]
 fn archives_may_be_compressed_and_big_endian() {

@@ -6,8 +6,9 @@
 //! What is not here: which names make which network (`architecture`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use super::checkpoint::{Checkpoint, Tensor};
+use super::checkpoint::{Checkpoint, Tensor, shown};
 use super::network::{Border, Convolution, Input, Network, Node, Op, Value};
 use crate::error::{Error, Kind, Result};
 
@@ -23,7 +24,8 @@ const MOST_KERNEL: usize = 31;
 pub(super) struct Weights<'a> {
     tensors: &'a BTreeMap<String, Tensor>,
     used: BTreeSet<&'a str>,
-    wrong: Vec<String>,
+    wrong: Troubles,
+    /// All operations; none more once something is wrong, as there will be no network.
     nodes: Vec<Node>,
     /// Channels of every value; unknown behind layers that are missing, where nothing more is complained of.
     channels: Vec<Option<usize>>,
@@ -33,12 +35,13 @@ impl<'a> Weights<'a> {
     /// For a network that takes `channels` channels.
     pub(super) fn new(checkpoint: &'a Checkpoint, channels: usize) -> Self {
         let tensors = &checkpoint.tensors;
-        Self { tensors, used: BTreeSet::new(), wrong: Vec::new(), nodes: Vec::new(), channels: vec![Some(channels)] }
+        let (used, wrong) = (BTreeSet::new(), Troubles::default());
+        Self { tensors, used, wrong, nodes: Vec::new(), channels: vec![Some(channels)] }
     }
 
     /// The last value made.
     pub(super) fn last(&self) -> Value {
-        self.nodes.len()
+        self.channels.len() - 1
     }
 
     /// Adds an operation without weights.
@@ -145,13 +148,14 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// [`Kind::Input`] with the tensors that are missing, have another shape, or belong to no layer.
     pub(super) fn finish(self, name: String, input: Input, scale: usize, multiple: usize) -> Result<Network> {
-        let extra: Vec<String> = self.tensors.keys().filter(|key| !self.used.contains(key.as_str())).cloned().collect();
+        let mut extra = Troubles::default();
+        self.tensors.keys().filter(|key| !self.used.contains(key.as_str())).for_each(|key| extra.push(shown(key)));
         let mut troubles = Vec::new();
-        if !self.wrong.is_empty() {
-            troubles.push(listed(&self.wrong));
+        if self.wrong.count > 0 {
+            troubles.push(self.wrong.to_string());
         }
-        if !extra.is_empty() {
-            troubles.push(format!("not part of this architecture: {}", listed(&extra)));
+        if extra.count > 0 {
+            troubles.push(format!("not part of this architecture: {extra}"));
         }
         if !troubles.is_empty() {
             let message = format!("looks like {name}, but does not fit: {}", troubles.join("; "));
@@ -161,9 +165,11 @@ impl<'a> Weights<'a> {
     }
 
     fn push(&mut self, op: Op, takes: &[Value], channels: Option<usize>) -> Value {
-        self.nodes.push(Node { op, takes: takes.to_vec() });
+        if self.wrong.count == 0 {
+            self.nodes.push(Node { op, takes: takes.to_vec() });
+        }
         self.channels.push(channels);
-        self.nodes.len()
+        self.last()
     }
 
     fn push_convolution(&mut self, convolution: Convolution, from: Value) -> Value {
@@ -176,7 +182,7 @@ impl<'a> Weights<'a> {
     fn convolution(&mut self, name: &str, inputs: Option<usize>) -> Option<Convolution> {
         let (key, bias) = (format!("{name}.weight"), format!("{name}.bias"));
         let Some(tensor) = self.get(&key) else {
-            self.ignore(|name| name == bias);
+            self.know(&bias);
             return None;
         };
         let side = |side: usize| side % 2 == 1 && side <= MOST_KERNEL;
@@ -190,7 +196,7 @@ impl<'a> Weights<'a> {
         let Some((outputs, inputs, kernel)) = shape.filter(fits) else {
             let wanted = inputs.map_or_else(String::new, |inputs| format!(" of {inputs} input channels"));
             self.wrong.push(format!("{key} has shape {:?}, wanted is a convolution{wanted}", tensor.shape));
-            self.ignore(|name| name == bias);
+            self.know(&bias);
             return None;
         };
         let bias = if self.tensors.contains_key(&bias) { self.vector(&bias, Some(outputs)) } else { Vec::new() };
@@ -211,21 +217,43 @@ impl<'a> Weights<'a> {
     }
 
     fn get(&mut self, key: &str) -> Option<&'a Tensor> {
-        match self.tensors.get_key_value(key) {
-            Some((key, tensor)) => {
-                self.used.insert(key);
-                Some(tensor)
-            }
-            None => {
-                self.wrong.push(format!("{key} is missing"));
-                None
-            }
+        let tensor = self.know(key);
+        if tensor.is_none() {
+            self.wrong.push(format!("{key} is missing"));
         }
+        tensor
+    }
+
+    /// The tensor `key`, if there is one, which now belongs to a layer.
+    fn know(&mut self, key: &str) -> Option<&'a Tensor> {
+        let (key, tensor) = self.tensors.get_key_value(key)?;
+        self.used.insert(key);
+        Some(tensor)
     }
 }
 
 /// The first few, and how many more.
-fn listed(names: &[String]) -> String {
-    let first = names[..names.len().min(LISTED)].join(", ");
-    if names.len() > LISTED { format!("{first} and {} more", names.len() - LISTED) } else { first }
+#[derive(Debug, Default)]
+struct Troubles {
+    first: Vec<String>,
+    count: usize,
+}
+
+impl Troubles {
+    fn push(&mut self, trouble: String) {
+        self.count += 1;
+        if self.first.len() < LISTED {
+            self.first.push(trouble);
+        }
+    }
+}
+
+impl fmt::Display for Troubles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.first.join(", "))?;
+        match self.count - self.first.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
 }

@@ -12,12 +12,16 @@ mod srcnn;
 mod srgan;
 mod vdsr;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, shown};
 use super::network::{Input, Network};
 use crate::error::{Error, Kind, Result};
 
 /// Names shown of a checkpoint that nobody knows.
 const SHOWN: usize = 4;
+
+/// Most layers, blocks or groups of blocks of a kind; networks of the field have up to 32. As many names cost little, and what they
+/// announce is looked for layer by layer, a file could ask for any amount of work.
+const MOST_LAYERS: usize = 128;
 
 /// What each file offers: the network of a checkpoint if its names are those of this architecture.
 type Detect = fn(&Checkpoint) -> Option<Result<Network>>;
@@ -40,7 +44,7 @@ const ALL: [Detect; 8] = [
 /// message lists them.
 pub(super) fn detect(checkpoint: &Checkpoint) -> Result<Network> {
     ALL.iter().find_map(|detect| detect(checkpoint)).unwrap_or_else(|| {
-        let names: Vec<&str> = checkpoint.tensors.keys().take(SHOWN).map(String::as_str).collect();
+        let names: Vec<String> = checkpoint.tensors.keys().take(SHOWN).map(|name| shown(name)).collect();
         let (count, names) = (checkpoint.tensors.len(), names.join(", "));
         let message = format!("no known architecture has these {count} tensors: {names}, ...");
         let hint = "known are RRDBNet, EDSR, RCAN, Compact, SRGAN, VDSR, FSRCNN, SRCNN and ESPCN";
@@ -53,9 +57,9 @@ fn axis(checkpoint: &Checkpoint, key: &str, axis: usize) -> usize {
     checkpoint.tensors.get(key).and_then(|tensor| tensor.shape.get(axis)).copied().unwrap_or(0)
 }
 
-/// How many of `key(0)`, `key(1)`, ... there are, one after the other.
+/// How many of `key(0)`, `key(1)`, ... there are, one after the other; those beyond [`MOST_LAYERS`] are not looked for.
 fn count(checkpoint: &Checkpoint, key: impl Fn(usize) -> String) -> usize {
-    (0..).take_while(|&n| checkpoint.tensors.contains_key(&key(n))).count()
+    (0..MOST_LAYERS).take_while(|&n| checkpoint.tensors.contains_key(&key(n))).count()
 }
 
 /// The whole number whose square is `n`, if there is one.

@@ -19,6 +19,7 @@ mod write;
 
 pub use elements::DType;
 pub use format::Format;
+pub(super) use tree::shown;
 
 use crate::error::{Error, Kind, Result};
 use format::Contents;
@@ -29,12 +30,12 @@ use std::path::Path;
 
 /// The largest file read, bytes.
 const MAX_FILE: u64 = 4 << 30;
-/// The most tensors of a checkpoint.
-const MAX_TENSORS: usize = 100_000;
+/// The most tensors of a checkpoint; networks of the field have up to two thousand.
+const MAX_TENSORS: usize = 20_000;
 /// The most values of all tensors together.
 const MAX_VALUES: u64 = 1 << 30;
 /// Values a checkpoint may have beyond one for each byte of its file: small files may share one storage widely.
-const SPARE_VALUES: u64 = 8 << 20;
+const SPARE_VALUES: u64 = 4 << 20;
 /// The longest name of a tensor, bytes.
 const MAX_NAME: usize = 512;
 /// All names together, bytes.
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn the_budget_follows_the_size_of_the_file() {
         let mut budget = Budget::of_file(100);
-        budget.take(8 << 20).expect("spare");
+        budget.take(4 << 20).expect("spare");
         budget.take(100).expect("one for each byte");
         budget.take(1).expect_err("spent");
         assert_eq!(Budget::of_file(usize::MAX).values, MAX_VALUES, "capped");

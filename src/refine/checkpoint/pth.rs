@@ -149,7 +149,7 @@ fn legacy_storage<'f>(storage: &StorageRef, rest: &'f [u8]) -> Result<(&'f [u8],
 ///
 /// Neither count needs to be true, so both are looked at: the headers in the file, and what a directory of the 64-bit
 /// kind announces (the other kind cannot announce many). Their signatures may occur in the values of a network too,
-/// but not a hundred thousand times, and not with the zeros of a directory around them.
+/// but not twenty thousand times, and not with the zeros of a directory around them.
 fn check_directory(file: &[u8]) -> Result<()> {
     let mut headers = 0;
     for (place, signature) in file.windows(4).enumerate().filter(|(_, window)| window.starts_with(b"PK")) {

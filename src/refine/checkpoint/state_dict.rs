@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 const WRAPPERS: [&str; 7] = ["model_state_dict", "state_dict", "params_ema", "params-ema", "params", "model", "net"];
 /// How deep modules may nest.
 const MAX_DEPTH: usize = 64;
+/// The longest key of a storage, bytes; torch counts them, or takes addresses. Every tensor keeps a copy of its own.
+const MAX_KEY: usize = 64;
 /// Entries looked at in all; shared and self-containing modules count each time they are met.
 const MAX_STEPS: usize = 500_000;
 /// Calls around a tensor that are looked through (a parameter around a tensor).
@@ -200,7 +202,7 @@ pub(super) fn storage_ref(tree: &Tree<'_>, id: Value) -> Result<(StorageRef, usi
         Some(&[kind, class, key, _, count, view]) if tree.text(kind) == Some("storage") => (class, key, count, view),
         _ => return Err(damaged("a reference to a storage is malformed")),
     };
-    let key = tree.text(key).filter(|key| key.len() <= MAX_NAME);
+    let key = tree.text(key).filter(|key| key.len() <= MAX_KEY);
     let key = key.ok_or_else(|| damaged("the key of a storage is not a short string"))?;
     let storage = StorageRef { key: key.to_owned(), element: element(tree, class)?, count: size_of(tree, count)? };
     let offset = match tree.sequence(view) {

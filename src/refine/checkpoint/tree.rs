@@ -200,7 +200,7 @@ impl<'a> Tree<'a> {
 }
 
 /// Text of a file as it may stand in a message: at most 80 characters, none of them a control character.
-pub(super) fn shown(text: &str) -> String {
+pub(in crate::refine) fn shown(text: &str) -> String {
     let mut short: String = text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect();
     if short.len() < text.len() && text.chars().nth(80).is_some() {
         short.push_str("...");
