@@ -86,13 +86,45 @@ pub(crate) fn span(full: bool, depth: u8) -> (f32, f32, f32) {
     }
 }
 
-/// Samples of one picture kind: range and depth, all a conversion needs to know beside the matrix.
+/// Samples of one picture kind: range and depth.
 #[derive(Debug, Clone, Copy)]
 pub struct Coding {
     /// Full range or studio range.
     pub full: bool,
     /// Bits of a sample.
     pub depth: u8,
+}
+
+/// Where samples lie: all that a conversion needs to know beside the matrix.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Levels {
+    /// Value of black.
+    pub black: f32,
+    /// White less black, of luma or R, G and B.
+    pub white: f32,
+    /// Value of chroma where there is no colour.
+    pub gray: f32,
+    /// Largest less smallest value of chroma.
+    pub chroma: f32,
+}
+
+impl Levels {
+    /// R, G and B from 0 to 1.
+    pub const UNIT: Self = Self { black: 0.0, white: 1.0, gray: 0.5, chroma: 1.0 };
+
+    /// All levels times `factor`.
+    #[must_use]
+    pub fn scaled(self, factor: f32) -> Self {
+        let Self { black, white, gray, chroma } = self;
+        Self { black: factor * black, white: factor * white, gray: factor * gray, chroma: factor * chroma }
+    }
+}
+
+impl From<Coding> for Levels {
+    fn from(Coding { full, depth }: Coding) -> Self {
+        let (black, white, chroma) = span(full, depth);
+        Self { black, white, gray: 128.0, chroma }
+    }
 }
 
 /// Converts R', G', B' planes (in place) to Y', Cb, Cr at the same resolution.
@@ -102,17 +134,17 @@ pub struct Coding {
 ///
 /// # Panics
 /// If the planes differ in size.
-pub fn rgb_to_ycbcr(planes: [ArrayViewMut2<'_, f32>; 3], weights: [f32; 3], from: Coding, to: Coding) {
+pub fn rgb_to_ycbcr(planes: [ArrayViewMut2<'_, f32>; 3], weights: [f32; 3], from: Levels, to: Levels) {
     let [kr, kg, kb] = weights;
-    let (black, white, _) = span(from.full, from.depth);
-    let (foot, luma, chroma) = span(to.full, to.depth);
     let [r, g, b] = planes;
+    let (blues, reds) = (to.chroma / (2.0 * (1.0 - kb)), to.chroma / (2.0 * (1.0 - kr)));
+    let unit = 1.0 / from.white;
     Zip::from(r).and(g).and(b).par_for_each(|r, g, b| {
-        let (red, green, blue) = ((*r - black) / white, (*g - black) / white, (*b - black) / white);
+        let [red, green, blue] = [*r, *g, *b].map(|value| (value - from.black) * unit);
         let y = kr * red + kg * green + kb * blue;
-        *r = foot + luma * y;
-        *g = 128.0 + chroma * (blue - y) / (2.0 * (1.0 - kb));
-        *b = 128.0 + chroma * (red - y) / (2.0 * (1.0 - kr));
+        *r = to.black + to.white * y;
+        *g = to.gray + blues * (blue - y);
+        *b = to.gray + reds * (red - y);
     });
 }
 
@@ -120,19 +152,17 @@ pub fn rgb_to_ycbcr(planes: [ArrayViewMut2<'_, f32>; 3], weights: [f32; 3], from
 ///
 /// # Panics
 /// If the planes differ in size.
-pub fn ycbcr_to_rgb(planes: [ArrayViewMut2<'_, f32>; 3], weights: [f32; 3], from: Coding, to: Coding) {
+pub fn ycbcr_to_rgb(planes: [ArrayViewMut2<'_, f32>; 3], weights: [f32; 3], from: Levels, to: Levels) {
     let [kr, kg, kb] = weights;
-    let (foot, luma, chroma) = span(from.full, from.depth);
-    let (black, white, _) = span(to.full, to.depth);
     let [y, cb, cr] = planes;
+    let (unit, reds, blues) = (1.0 / from.white, 2.0 * (1.0 - kr) / from.chroma, 2.0 * (1.0 - kb) / from.chroma);
+    let (green_reds, green_blues) = (kr / kg * reds, kb / kg * blues);
     Zip::from(y).and(cb).and(cr).par_for_each(|y, cb, cr| {
-        let luma_value = (*y - foot) / luma;
-        let red = luma_value + 2.0 * (1.0 - kr) * (*cr - 128.0) / chroma;
-        let blue = luma_value + 2.0 * (1.0 - kb) * (*cb - 128.0) / chroma;
-        let green = (luma_value - kr * red - kb * blue) / kg;
-        *y = black + white * red;
-        *cb = black + white * green;
-        *cr = black + white * blue;
+        let luma = (*y - from.black) * unit;
+        let (blue, red) = (*cb - from.gray, *cr - from.gray);
+        *y = to.black + to.white * (luma + reds * red);
+        *cb = to.black + to.white * (luma - green_reds * red - green_blues * blue);
+        *cr = to.black + to.white * (luma + blues * blue);
     });
 }
 
@@ -186,8 +216,8 @@ mod tests {
                 let before = [arr2(&[[3.0, 250.0, 90.5]]), arr2(&[[70.0, 1.0, 90.5]]), arr2(&[[200.0, 33.0, 90.5]])];
                 let [mut a, mut b, mut c] = before.clone();
                 let rgb = Coding { full: true, depth };
-                rgb_to_ycbcr([a.view_mut(), b.view_mut(), c.view_mut()], weights, rgb, Coding { full, depth });
-                ycbcr_to_rgb([a.view_mut(), b.view_mut(), c.view_mut()], weights, Coding { full, depth }, rgb);
+                rgb_to_ycbcr([a.view_mut(), b.view_mut(), c.view_mut()], weights, rgb.into(), Coding { full, depth }.into());
+                ycbcr_to_rgb([a.view_mut(), b.view_mut(), c.view_mut()], weights, Coding { full, depth }.into(), rgb.into());
                 for (x, y) in [&a, &b, &c].into_iter().zip(&before) {
                     assert!(x.iter().zip(y).all(|(p, q)| (p - q).abs() < 1e-3), "{x} is not {y}");
                 }

@@ -68,8 +68,10 @@ pub enum Stage {
     Register,
     /// Enlarging: interpolation or reconstruction from several frames.
     Fuse,
-    /// Running a network, and holding its result to the input.
+    /// Running a network.
     Refine,
+    /// Holding its results to the input.
+    Hold,
     /// Encoding and writing.
     Encode,
 }
@@ -82,6 +84,7 @@ impl Stage {
             Self::Register => "register",
             Self::Fuse => "fuse",
             Self::Refine => "refine",
+            Self::Hold => "hold",
             Self::Encode => "encode",
         }
     }

@@ -43,7 +43,8 @@ struct Moment {
     memory: Option<u64>,
 }
 
-const STAGES: [Stage; 5] = [Stage::Decode, Stage::Register, Stage::Fuse, Stage::Refine, Stage::Encode];
+const STAGES: [Stage; 6] =
+    [Stage::Decode, Stage::Register, Stage::Fuse, Stage::Refine, Stage::Hold, Stage::Encode];
 
 impl Progress {
     /// Shows `control`'s job until dropped.
@@ -109,7 +110,7 @@ impl Moment {
     fn stage_text(&self) -> String {
         let fast = |speed: f64| if speed > 9999.0 { "-".to_owned() } else { format!("{speed:.1}") };
         // Most jobs have no network.
-        let there = STAGES.iter().zip(self.speeds).filter(|(stage, speed)| **stage != Stage::Refine || *speed > 0.0);
+        let there = STAGES.iter().zip(self.speeds).filter(|(stage, speed)| !matches!(stage, Stage::Refine | Stage::Hold) || *speed > 0.0);
         there.map(|(stage, speed)| format!("{} {}", stage.name(), fast(speed))).collect::<Vec<_>>().join(" | ")
     }
 
@@ -121,11 +122,11 @@ impl Moment {
     }
 
     fn json(&self) -> String {
-        let [decode, register, fuse, refine, encode] = self.speeds.map(|s| (s * 100.0).round() / 100.0);
+        let [decode, register, fuse, refine, hold, encode] = self.speeds.map(|s| (s * 100.0).round() / 100.0);
         serde_json::json!({
             "frame": self.done, "expected": self.expected, "seconds": self.elapsed.as_secs_f64(), "fps": self.rate(),
             "eta_seconds": self.left(), "memory_bytes": self.memory,
-            "stage_fps": { "decode": decode, "register": register, "fuse": fuse, "refine": refine, "encode": encode },
+            "stage_fps": { "decode": decode, "register": register, "fuse": fuse, "refine": refine, "hold": hold, "encode": encode },
         })
         .to_string()
     }
@@ -181,7 +182,7 @@ mod tests {
             done: 30,
             expected: 90,
             elapsed: Duration::from_secs(10),
-            speeds: [100.0, 50.0, 4.0, 0.0, 1e9],
+            speeds: [100.0, 50.0, 4.0, 0.0, 0.0, 1e9],
             memory: Some(200 << 20),
         };
         assert_eq!(

@@ -7,7 +7,7 @@ use crate::kernels::CpuLevel;
 
 use super::method::Method;
 use super::options::EnlargePlan;
-use super::refining::FrameRefiner;
+use super::refining::refining;
 
 /// Bytes a job will hold, by part. Nothing in it grows with the length of the video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct MemoryPlan {
 pub(super) struct Capacities {
     pub(super) decoded: usize,
     pub(super) registered: usize,
-    /// Between the method and a network.
+    /// Between the method and a network, and between that and what holds its results to the frames.
     pub(super) refined: usize,
     pub(super) enlarged: usize,
 }
@@ -67,8 +67,8 @@ impl MemoryPlan {
     /// [`Kind::Unavailable`] if its network needs a device that cannot be used.
     pub fn of(plan: &EnlargePlan) -> Result<Self> {
         let pools = [(); 3].map(|()| PlanePool::new(0));
-        let refiner = FrameRefiner::for_plan(plan, pools, NETWORK_MEMORY, CpuLevel::detect())?;
-        Ok(Self::with(plan, refiner.map_or(0, |refiner| refiner.memory()), Capacities::roomy(plan)))
+        let refining = refining(plan, pools, NETWORK_MEMORY, CpuLevel::detect())?;
+        Ok(Self::with(plan, refining.map_or(0, |(refiner, _)| refiner.memory()), Capacities::roomy(plan)))
     }
 
     fn with(plan: &EnlargePlan, network: u64, capacities: Capacities) -> Self {

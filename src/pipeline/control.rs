@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Stage};
 pub struct Control {
     stopped: AtomicBool,
     signal: AtomicI32,
-    counts: [Counter; 5],
+    counts: [Counter; 6],
     expected: AtomicU64,
 }
 

@@ -7,7 +7,7 @@ use super::budget::{MemoryPlan, capacities, network_memory};
 use super::control::Control;
 use super::maps::MapFolder;
 use super::options::{EnlargeOptions, EnlargePlan};
-use super::refining::FrameRefiner;
+use super::refining::refining;
 use super::registration::{FrameMotion, FrameRegistrar};
 use super::topology::{self, Workers};
 use super::upscaler::{Alone, Enlarged};
@@ -184,8 +184,8 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
     let [small, middle, large] = [(); 3].map(|()| PlanePool::new(SPARE_FRAMES));
     let pools = [small.clone(), middle.clone(), large.clone()];
-    let refiner = pool.install(|| FrameRefiner::for_plan(&plan, pools, network_memory(&plan, job.max_memory), cpu))?;
-    let network = refiner.as_ref().map_or(0, FrameRefiner::memory);
+    let refining = pool.install(|| refining(&plan, pools, network_memory(&plan, job.max_memory), cpu))?;
+    let network = refining.as_ref().map_or(0, |(refiner, _)| refiner.memory());
     let capacities = capacities(&plan, network, job.max_memory)?;
     let folder = map_folder(job, &plan)?;
     if let Some(seconds) = job.excerpt.start {
@@ -195,7 +195,7 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     reader.use_pool(small.clone());
     let registrar = FrameRegistrar::for_plan(&plan, cpu)?;
     // Without a network what the method makes is what is written.
-    let made = if refiner.is_some() { middle } else { large.clone() };
+    let made = if refining.is_some() { middle } else { large.clone() };
     let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, made, cpu)?.with_maps(folder.is_some());
     let mut output = job.output.clone();
     output.encoder.threads = job.threads;
@@ -212,7 +212,7 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let mut tally = Tally::default();
     topology::run(
         &mut limited(&mut reader, job.excerpt.frames),
-        Workers { registrar, enlarger, refiner },
+        Workers { registrar, enlarger, refining },
         &mut |enlarged| {
             tally.add(&enlarged);
             if let Some((folder, maps)) = folder.as_ref().zip(enlarged.maps.as_ref()) {

@@ -1,7 +1,7 @@
 //! The stages put together: threads, bounded channels, memory, cancellation, and the library's public face.
 //!
 //! ```text
-//! decode ─► register ─► fuse ─► [refine] ─► encode
+//! decode ─► register ─► fuse ─► [refine ─► hold] ─► encode
 //! ```
 //! A stage is a loop from a receiver to a sender around an object that knows nothing of channels. A stage whose
 //! neighbour is gone stops quietly; the first error is the only one, and it keeps its stage and frame up to `main`.

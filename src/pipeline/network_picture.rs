@@ -4,169 +4,158 @@
 //! network for luma gets studio luma divided by 255, as in the papers, and all else is interpolated (bicubic). Values outside
 //! 0 to 1 are passed on both ways: super-whites are not lost here.
 
-use ndarray::{Array3, ArrayViewMut2, Axis, Zip};
+use ndarray::{Array3, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
-use crate::color::{Coding, rgb_to_ycbcr, span, ycbcr_to_rgb};
+use crate::color::{Coding, Levels, rgb_to_ycbcr, ycbcr_to_rgb};
 use crate::frame::{AxisMap, ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
 use crate::refine::Input;
 use crate::resample::{Filter, PictureResampler, Resampler};
 
-/// Code value of white in what networks take.
-const WHITE: f32 = 255.0;
-/// Samples of R, G and B as networks take them, before the division by [`WHITE`].
-const NETWORK_RGB: Coding = Coding { full: true, depth: 8 };
-/// Luma as networks take it, before that division.
-const NETWORK_LUMA: Coding = Coding { full: false, depth: 8 };
-
-/// The way of pictures laid out as `from` into a network and of its results into pictures laid out as `to`.
-#[derive(Debug)]
-pub(super) struct NetworkPicture {
-    from: PictureLayout,
+/// What is the same on both ways.
+#[derive(Debug, Clone)]
+struct Way {
+    family: ColorFamily,
+    /// Of the video's samples.
+    levels: Levels,
     input: Input,
+    weights: [f32; 3],
+}
+
+/// From planes into a network.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    way: Way,
     /// Rows and columns that the network takes.
     taken: (usize, usize),
-    weights: [f32; 3],
-    /// Each plane of `from` at the size that is taken; alpha is not.
-    enter: Vec<Resampler>,
-    /// The network's planes at the sizes of `to`.
-    leave: Vec<Resampler>,
-    /// Planes that do not go through the network, from their size in `from` to that in `to`.
-    past: PictureResampler,
+    /// Each plane at that size; alpha is not.
+    planes: Vec<Resampler>,
     /// Planes on the way.
     between: Vec<Plane>,
 }
 
-impl NetworkPicture {
-    /// For a network that takes `input` and makes pictures `scale` times as large. Default matrices are those of pictures of
-    /// `source` rows.
-    pub(super) fn new(
-        from: &PictureLayout,
-        to: &PictureLayout,
-        (input, scale): (Input, usize),
-        source: usize,
-        cpu: CpuLevel,
-    ) -> Self {
-        let taken = if input == Input::EnlargedLuma { (to.height, to.width) } else { (from.height, from.width) };
-        let made = (taken.0 * scale, taken.1 * scale);
-        let enter = |plane| {
-            let (down, across) = onto_pixels(from, plane, taken);
-            Resampler::new(down, across, Filter::Bicubic, cpu)
-        };
-        let leave = |plane| {
-            let (down, across) = onto_pixels(to, plane, made);
-            Resampler::new(inverse(down), inverse(across), Filter::Bicubic, cpu)
-        };
-        let colours = from.plane_count() - usize::from(from.alpha);
-        Self {
-            enter: (0..colours).map(enter).collect(),
-            leave: (0..colours).map(leave).collect(),
-            past: PictureResampler::new(from, to, Filter::Bicubic, cpu),
-            weights: from.color.luma_weights(source),
-            between: Vec::new(),
-            from: from.clone(),
-            input,
-            taken,
-        }
-    }
+/// From a network to planes.
+#[derive(Debug)]
+pub(super) struct Exit {
+    way: Way,
+    alpha: bool,
+    /// The network's planes at the sizes of the output.
+    planes: Vec<Resampler>,
+    /// Planes that do not go through the network, from their size before it to that of the output.
+    past: PictureResampler,
+}
 
+/// The ways of pictures laid out as `from` into a network, which takes `input` and makes pictures `scale` times as large, and from
+/// it to pictures laid out as `to`. Matrices that are not told are those of videos of `rows` rows.
+pub(super) fn ways(
+    from: &PictureLayout,
+    to: &PictureLayout,
+    (input, scale): (Input, usize),
+    rows: usize,
+    cpu: CpuLevel,
+) -> (Entrance, Exit) {
+    let taken = if input == Input::EnlargedLuma { (to.height, to.width) } else { (from.height, from.width) };
+    let made = (taken.0 * scale, taken.1 * scale);
+    let enter = |plane| {
+        let (down, across) = onto_pixels(from, plane, taken);
+        Resampler::new(down, across, Filter::Bicubic, cpu)
+    };
+    let leave = |plane| {
+        let (down, across) = onto_pixels(to, plane, made);
+        Resampler::new(inverse(down), inverse(across), Filter::Bicubic, cpu)
+    };
+    let colours = from.plane_count() - usize::from(from.alpha);
+    let coding = Coding { full: from.color.is_full(from.family), depth: from.depth };
+    let weights = from.color.luma_weights(rows);
+    let way = Way { family: from.family, levels: coding.into(), input, weights };
+    // A network for luma takes no chroma, but needs R, G and B to find luma.
+    let used = if input != Input::Rgb && from.family != ColorFamily::Rgb { 1 } else { colours };
+    let entrance =
+        Entrance { way: way.clone(), taken, planes: (0..used).map(enter).collect(), between: Vec::new() };
+    let past = PictureResampler::new(from, to, Filter::Bicubic, cpu);
+    (entrance, Exit { way, alpha: from.alpha, planes: (0..colours).map(leave).collect(), past })
+}
+
+/// Studio luma as networks take it.
+fn network_luma() -> Levels {
+    Levels::from(Coding { full: false, depth: 8 }).scaled(1.0 / 255.0)
+}
+
+impl Entrance {
     /// Rows and columns that the network takes.
     pub(super) fn taken(&self) -> (usize, usize) {
         self.taken
     }
 
-    fn coding(&self) -> Coding {
-        Coding { full: self.from.color.is_full(self.from.family), depth: self.from.depth }
-    }
-
     /// Writes a picture as the network takes it into `input`, `channels x rows x columns`.
     pub(super) fn enter(&mut self, planes: &[Plane], input: &mut Array3<f32>) {
-        let luma = self.input != Input::Rgb;
-        let used = if luma && self.from.family != ColorFamily::Rgb { 1 } else { self.enter.len() };
-        let coding = self.coding();
-        let mut pixels = self.take_between(used, self.taken);
-        for ((resampler, plane), out) in self.enter.iter().zip(planes).zip(&mut pixels) {
+        let Self { way, taken, planes: resamplers, between } = self;
+        between.resize_with(resamplers.len(), || Plane::zeros(*taken));
+        resamplers.par_iter().zip(planes).zip(&mut *between).for_each(|((resampler, plane), out)| {
             resampler.resample(plane.view(), out);
-        }
-        match (self.from.family, &mut pixels[..]) {
+        });
+        let luma = way.input != Input::Rgb;
+        match (way.family, &mut between[..]) {
             (ColorFamily::YCbCr, [y, cb, cr]) => {
-                ycbcr_to_rgb([y, cb, cr].map(|p| p.view_mut()), self.weights, coding, NETWORK_RGB)
+                ycbcr_to_rgb([y, cb, cr].map(|p| p.view_mut()), way.weights, way.levels, Levels::UNIT);
             }
             (ColorFamily::Rgb, [r, g, b]) if luma => {
-                rgb_to_ycbcr([r, g, b].map(|p| p.view_mut()), self.weights, coding, NETWORK_LUMA)
+                rgb_to_ycbcr([r, g, b].map(|p| p.view_mut()), way.weights, way.levels, network_luma());
             }
-            (family, planes) => {
-                let wanted = if family == ColorFamily::Rgb || !luma { NETWORK_RGB } else { NETWORK_LUMA };
-                planes.iter_mut().for_each(|plane| recode(plane, coding, wanted));
+            (_, planes) => {
+                let wanted = if luma { network_luma() } else { Levels::UNIT };
+                planes.iter_mut().for_each(|plane| recode(plane.view_mut(), way.levels, wanted));
             }
         }
-        for (mut out, n) in input.outer_iter_mut().zip(0..) {
+        for (n, mut out) in input.outer_iter_mut().enumerate() {
             // Grey is R, G and B alike.
-            Zip::from(&mut out).and(&pixels[n.min(pixels.len() - 1)]).par_for_each(|out, value| *out = value / WHITE);
+            out.assign(&between[n.min(between.len() - 1)]);
         }
-        self.between = pixels;
     }
+}
 
-    /// Writes the network's result into `out`, laid out as `to`; `planes` is the picture that went in.
-    pub(super) fn leave(&mut self, made: &mut Array3<f32>, planes: &[Plane], out: &mut [Plane]) {
-        made.par_mapv_inplace(|value| WHITE * value);
-        if self.input == Input::Rgb {
-            self.leave_rgb(made, out)
-        } else {
-            self.leave_luma(made, planes, out)
-        }
-        if let (true, Some(alpha), Some(out)) = (self.from.alpha, planes.last(), out.last_mut()) {
-            self.past.resample_plane(self.from.plane_count() - 1, alpha, out);
+impl Exit {
+    /// Writes the network's result, which is used up, into `out`; `planes` is the picture that went in.
+    pub(super) fn leave(&self, made: &mut Array3<f32>, planes: &[Plane], out: &mut [Plane]) {
+        if self.way.input == Input::Rgb { self.leave_rgb(made, out) } else { self.leave_luma(made, planes, out) }
+        if let (true, Some(alpha), Some(out)) = (self.alpha, planes.last(), out.last_mut()) {
+            self.past.resample_plane(planes.len() - 1, alpha, out);
         }
     }
 
-    fn leave_rgb(&mut self, made: &mut Array3<f32>, out: &mut [Plane]) {
-        let coding = self.coding();
+    fn leave_rgb(&self, made: &mut Array3<f32>, out: &mut [Plane]) {
+        let Way { family, levels, weights, .. } = self.way;
         let mut planes = made.axis_iter_mut(Axis(0));
         let (Some(r), Some(g), Some(b)) = (planes.next(), planes.next(), planes.next()) else { return };
-        match self.from.family {
-            ColorFamily::Rgb => {
-                [r, g, b].into_iter().for_each(|mut plane| recode_view(&mut plane, NETWORK_RGB, coding))
-            }
-            ColorFamily::YCbCr | ColorFamily::Gray => rgb_to_ycbcr([r, g, b], self.weights, NETWORK_RGB, coding),
+        match family {
+            ColorFamily::Rgb => [r, g, b].into_iter().for_each(|plane| recode(plane, Levels::UNIT, levels)),
+            ColorFamily::YCbCr | ColorFamily::Gray => rgb_to_ycbcr([r, g, b], weights, Levels::UNIT, levels),
         }
         let made = &*made;
-        self.leave.par_iter().zip(out).enumerate().for_each(|(n, (resampler, out))| {
+        self.planes.par_iter().zip(out).enumerate().for_each(|(n, (resampler, out))| {
             resampler.resample(made.index_axis(Axis(0), n), out);
         });
     }
 
-    fn leave_luma(&mut self, made: &mut Array3<f32>, planes: &[Plane], out: &mut [Plane]) {
-        let coding = self.coding();
-        if self.from.family != ColorFamily::Rgb {
-            recode_view(&mut made.index_axis_mut(Axis(0), 0), NETWORK_LUMA, coding);
-            self.leave[0].resample(made.index_axis(Axis(0), 0), &mut out[0]);
-            for plane in 1..self.leave.len() {
-                self.past.resample_plane(plane, &planes[plane], &mut out[plane]);
-            }
-            return;
-        }
-        // Colours are interpolated as they are; then their luma becomes the network's.
-        for plane in 0..3 {
+    fn leave_luma(&self, made: &mut Array3<f32>, planes: &[Plane], out: &mut [Plane]) {
+        let Way { family, levels, weights, .. } = self.way;
+        let own = if family == ColorFamily::Rgb { 0 } else { 1 };
+        for plane in own..self.planes.len() {
             self.past.resample_plane(plane, &planes[plane], &mut out[plane]);
         }
-        let mut luma = self.take_between(1, out[0].dim());
-        self.leave[0].resample(made.index_axis(Axis(0), 0), &mut luma[0]);
-        if let [r, g, b, ..] = out {
-            rgb_to_ycbcr([r.view_mut(), g.view_mut(), b.view_mut()], self.weights, coding, NETWORK_LUMA);
-            r.assign(&luma[0]);
-            ycbcr_to_rgb([r.view_mut(), g.view_mut(), b.view_mut()], self.weights, NETWORK_LUMA, coding);
+        if own == 1 {
+            recode(made.index_axis_mut(Axis(0), 0), network_luma(), levels);
+            return self.planes[0].resample(made.index_axis(Axis(0), 0), &mut out[0]);
         }
-        self.between = luma;
-    }
-
-    /// So many planes of a size, used ones if there are.
-    fn take_between(&mut self, count: usize, size: (usize, usize)) -> Vec<Plane> {
-        let mut planes = std::mem::take(&mut self.between);
-        planes.retain(|plane| plane.dim() == size);
-        planes.resize_with(count, || Plane::zeros(size));
-        planes
+        // Colours are interpolated as they are; then their luma becomes the network's.
+        let mut luma = Plane::zeros(out[0].dim());
+        self.planes[0].resample(made.index_axis(Axis(0), 0), &mut luma);
+        if let [r, g, b, ..] = out {
+            rgb_to_ycbcr([r.view_mut(), g.view_mut(), b.view_mut()], weights, levels, network_luma());
+            r.assign(&luma);
+            ycbcr_to_rgb([r.view_mut(), g.view_mut(), b.view_mut()], weights, network_luma(), levels);
+        }
     }
 }
 
@@ -191,14 +180,8 @@ fn inverse(map: AxisMap) -> AxisMap {
     AxisMap { input: map.output, output: map.input, scale: 1.0 / map.scale, origin: -map.origin / map.scale }
 }
 
-fn recode(plane: &mut Plane, from: Coding, to: Coding) {
-    recode_view(&mut plane.view_mut(), from, to);
-}
-
-/// Luma, or R, G or B, of one range and depth as another.
-fn recode_view(plane: &mut ArrayViewMut2<'_, f32>, from: Coding, to: Coding) {
-    let (black, white, _) = span(from.full, from.depth);
-    let (foot, luma, _) = span(to.full, to.depth);
-    let factor = luma / white;
-    plane.par_mapv_inplace(|value| foot + factor * (value - black));
+/// Luma, or R, G or B, at other levels.
+fn recode(mut plane: ArrayViewMut2<'_, f32>, from: Levels, to: Levels) {
+    let factor = to.white / from.white;
+    plane.par_mapv_inplace(|value| to.black + factor * (value - from.black));
 }

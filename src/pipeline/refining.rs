@@ -1,14 +1,17 @@
-//! The refine stage: a network on every picture, and its result held to what the camera saw.
+//! The last two stages where there is a network: `refine` runs it on every picture, `hold` makes its results pictures of the video
+//! again and holds them to what the camera saw.
 //!
 //! A network knows pictures, not this one: it shifts colours and invents. Back-projection against the frames of the window
 //! (`fuse`, the observation model of the reconstruction) takes out what they contradict and leaves what they cannot tell.
 //! Pictures are held on the grid that frames are reconstructed at; where the output's is another one, the correction is carried
 //! over to it.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use ndarray::Array3;
 
 use super::evidence::Evidence;
-use super::network_picture::NetworkPicture;
+use super::network_picture::{Entrance, Exit, ways};
 use super::options::{EnlargePlan, lit_planes};
 use super::upscaler::Enlarged;
 use crate::error::Result;
@@ -19,18 +22,95 @@ use crate::light::Light;
 use crate::refine::Runner;
 use crate::resample::{Filter, PictureResampler};
 
-/// Pictures of the method in, refined ones out, in order.
+/// Results of a network on their way from `refine` to `hold`, at most, and as many to be used again.
+const BETWEEN: usize = 2;
+
+/// Pictures of the method in, results of the network out, in order.
 pub(super) struct FrameRefiner {
     runner: Runner,
-    picture: NetworkPicture,
+    entrance: Entrance,
     input: Array3<f32>,
-    made: Array3<f32>,
+    size: (usize, usize, usize),
+    used: Used,
+}
+
+/// Results of the network in, finished pictures out, in order.
+pub(super) struct FrameHolder {
+    exit: Exit,
     holder: Option<Holder>,
     to: PictureLayout,
     /// Where planes of the method's pictures come from and go.
     middle: PlanePool,
     small: PlanePool,
     large: PlanePool,
+    used: Used,
+}
+
+/// A picture of the method and what the network made of it.
+pub(super) struct Refined {
+    pub(super) enlarged: Enlarged,
+    made: Array3<f32>,
+}
+
+/// Memory of results that are done with.
+type Used = Arc<Mutex<Vec<Array3<f32>>>>;
+
+/// What `plan` asks for beyond the method; `None` if it is no network. Planes of frames that are done with go to `small`, those of
+/// finished pictures come from `large`, those of the method's go to `middle`. A run of the network takes at most `memory` bytes, if
+/// pieces can be made small enough.
+pub(super) fn refining(
+    plan: &EnlargePlan,
+    [small, middle, large]: [PlanePool; 3],
+    memory: u64,
+    cpu: CpuLevel,
+) -> Result<Option<(FrameRefiner, FrameHolder)>> {
+    let Some(refine) = &plan.refine else { return Ok(None) };
+    let runner = Runner::new(&refine.network, refine.settings, memory, cpu)?;
+    let (input, scale) = (runner.input(), runner.scale());
+    let (entrance, exit) = ways(&plan.middle, &plan.to, (input, scale), plan.from.height, cpu);
+    let (channels, (rows, columns)) = (input.channels(), entrance.taken());
+    let (used, size) = (Used::default(), (channels, rows * scale, columns * scale));
+    let input = Array3::zeros((channels, rows, columns));
+    let holder = if plan.holds() { Some(Holder::new(plan, cpu)?) } else { None };
+    let refiner = FrameRefiner { runner, entrance, input, size, used: Arc::clone(&used) };
+    Ok(Some((refiner, FrameHolder { exit, holder, to: plan.to.clone(), middle, small, large, used })))
+}
+
+impl FrameRefiner {
+    /// Bytes that the network, a run of it, and its pictures take.
+    pub(super) fn memory(&self) -> u64 {
+        let (rows, columns) = self.entrance.taken();
+        let made = self.size.0 * self.size.1 * self.size.2;
+        self.runner.memory(rows, columns) + 4 * (2 * self.input.len() + BETWEEN * made) as u64
+    }
+
+    /// Runs the network on one picture.
+    pub(super) fn refine(&mut self, enlarged: Enlarged) -> Result<Refined> {
+        self.entrance.enter(&enlarged.frame.planes, &mut self.input);
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut made = used.unwrap_or_else(|| Array3::zeros(self.size));
+        self.runner.run(self.input.view(), made.view_mut())?;
+        Ok(Refined { enlarged, made })
+    }
+}
+
+impl FrameHolder {
+    /// Makes a finished picture of one.
+    pub(super) fn hold(&mut self, Refined { mut enlarged, mut made }: Refined) -> Enlarged {
+        let mut planes = self.large.take(&self.to);
+        self.exit.leave(&mut made, &enlarged.frame.planes, &mut planes);
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() < BETWEEN {
+            used.push(made);
+        }
+        drop(used);
+        if let (Some(holder), Some(evidence)) = (&mut self.holder, enlarged.evidence.take()) {
+            enlarged.held = Some(holder.hold(&evidence, &mut planes));
+            evidence.give_back(&self.small);
+        }
+        self.middle.give(std::mem::replace(&mut enlarged.frame.planes, planes));
+        enlarged
+    }
 }
 
 /// Back-projection of what a network has made.
@@ -50,57 +130,6 @@ struct Detour {
     before: Vec<Plane>,
     after: Vec<Plane>,
     correction: Vec<Plane>,
-}
-
-impl FrameRefiner {
-    /// What `plan` asks for; `None` if it is no network. Planes of frames that are done with go to `small`, those of results come
-    /// from `large`, as in [`super::window::FrameEnlarger`], whose results come from `middle`. A run of the network takes at most `memory`
-    /// bytes, if pieces can be made small enough.
-    pub(super) fn for_plan(
-        plan: &EnlargePlan,
-        [small, middle, large]: [PlanePool; 3],
-        memory: u64,
-        cpu: CpuLevel,
-    ) -> Result<Option<Self>> {
-        let Some(refine) = &plan.refine else { return Ok(None) };
-        let runner = Runner::new(&refine.network, refine.settings, memory, cpu)?;
-        let (input, scale) = (runner.input(), runner.scale());
-        let picture = NetworkPicture::new(&plan.middle, &plan.to, (input, scale), plan.from.height, cpu);
-        let (rows, columns) = picture.taken();
-        let channels = input.channels();
-        let holder = if plan.holds() { Some(Holder::new(plan, cpu)?) } else { None };
-        Ok(Some(Self {
-            runner,
-            picture,
-            input: Array3::zeros((channels, rows, columns)),
-            made: Array3::zeros((channels, rows * scale, columns * scale)),
-            holder,
-            to: plan.to.clone(),
-            middle,
-            small,
-            large,
-        }))
-    }
-
-    /// Bytes that the network, a run of it, and its pictures take.
-    pub(super) fn memory(&self) -> u64 {
-        let (rows, columns) = self.picture.taken();
-        self.runner.memory(rows, columns) + 4 * (2 * self.input.len() + self.made.len()) as u64
-    }
-
-    /// Refines one picture.
-    pub(super) fn refine(&mut self, mut enlarged: Enlarged) -> Result<Enlarged> {
-        let mut planes = self.large.take(&self.to);
-        self.picture.enter(&enlarged.frame.planes, &mut self.input);
-        self.runner.run(self.input.view(), self.made.view_mut())?;
-        self.picture.leave(&mut self.made, &enlarged.frame.planes, &mut planes);
-        if let (Some(holder), Some(evidence)) = (&mut self.holder, enlarged.evidence.take()) {
-            enlarged.held = Some(holder.hold(&evidence, &mut planes));
-            evidence.give_back(&self.small);
-        }
-        self.middle.give(std::mem::replace(&mut enlarged.frame.planes, planes));
-        Ok(enlarged)
-    }
 }
 
 impl Holder {

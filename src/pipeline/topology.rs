@@ -1,4 +1,4 @@
-//! The topology in one screen: four stages and three channels; five and four with a network.
+//! The topology in one screen: four stages and three channels; six and five with a network.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +6,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::budget::Capacities;
 use super::control::Control;
-use super::refining::FrameRefiner;
+use super::refining::{FrameHolder, FrameRefiner, Refined};
 use super::registration::{FrameRegistrar, Registered};
 use super::threads::{FirstCause, guarded, spawn};
 use super::upscaler::Enlarged;
@@ -18,8 +18,8 @@ use crate::frame::Frame;
 pub(super) struct Workers {
     pub(super) registrar: FrameRegistrar,
     pub(super) enlarger: FrameEnlarger,
-    /// A stage of its own, if there is a network.
-    pub(super) refiner: Option<FrameRefiner>,
+    /// Two stages more, if there is a network.
+    pub(super) refining: Option<(FrameRefiner, FrameHolder)>,
 }
 
 /// Runs the stages until the source ends, one of them fails, or the job is stopped.
@@ -27,7 +27,7 @@ pub(super) struct Workers {
 /// `source` gives frames until `None`; `sink` takes each enlarged frame in order, on the caller's thread.
 pub(super) fn run(
     source: &mut (dyn FnMut() -> Result<Option<Frame>> + Send),
-    Workers { registrar, enlarger, refiner }: Workers,
+    Workers { registrar, enlarger, refining }: Workers,
     sink: &mut dyn FnMut(Enlarged) -> Result<()>,
     capacities: Capacities,
     pool: &rayon::ThreadPool,
@@ -41,8 +41,8 @@ pub(super) fn run(
         let (to_fuse, registered) = bounded(capacities.registered);
         let (to_encode, finished) = bounded(capacities.enlarged);
         let (to_next, enlarged) = bounded(capacities.refined);
-        let (to_next, refining) = match refiner {
-            Some(refiner) => (to_next, Some((refiner, to_encode))),
+        let (to_next, refining) = match refining {
+            Some(refining) => (to_next, Some((refining, to_encode))),
             None => (to_encode, None),
         };
         spawn(scope, Stage::Decode, control, &cause, &failed, move || decode(source, &to_register, halted, control));
@@ -52,9 +52,13 @@ pub(super) fn run(
         spawn(scope, Stage::Fuse, control, &cause, &failed, move || {
             fuse(enlarger, &registered, &to_next, pool, control)
         });
-        if let Some((refiner, to_encode)) = refining {
+        if let Some(((refiner, holder), to_encode)) = refining {
+            let (to_hold, refined) = bounded(capacities.refined);
             spawn(scope, Stage::Refine, control, &cause, &failed, move || {
-                refine(refiner, &enlarged, &to_encode, pool, control)
+                refine(refiner, &enlarged, &to_hold, pool, control)
+            });
+            spawn(scope, Stage::Hold, control, &cause, &failed, move || {
+                hold(holder, &refined, &to_encode, pool, control)
             });
         }
         // The last stage runs here; when it returns, its receiver goes and the others stop.
@@ -139,7 +143,7 @@ fn fuse(
 fn refine(
     mut refiner: FrameRefiner,
     input: &Receiver<Enlarged>,
-    output: &Sender<Enlarged>,
+    output: &Sender<Refined>,
     pool: &rayon::ThreadPool,
     control: &Control,
 ) -> Result<()> {
@@ -147,6 +151,21 @@ fn refine(
         let index = enlarged.frame.index;
         let refined = control.timed(Stage::Refine, 1, || pool.install(|| refiner.refine(enlarged)));
         if output.send(refined.map_err(|e| e.at(Stage::Refine, Some(index)))?).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn hold(
+    mut holder: FrameHolder,
+    input: &Receiver<Refined>,
+    output: &Sender<Enlarged>,
+    pool: &rayon::ThreadPool,
+    control: &Control,
+) -> Result<()> {
+    for refined in input {
+        if output.send(control.timed(Stage::Hold, 1, || pool.install(|| holder.hold(refined)))).is_err() {
             break;
         }
     }
@@ -250,7 +269,7 @@ mod tests {
             Ok(())
         };
         let result =
-            run(&mut source, Workers { registrar, enlarger, refiner: None }, &mut sink, capacities, &pool, &control);
+            run(&mut source, Workers { registrar, enlarger, refining: None }, &mut sink, capacities, &pool, &control);
         (result, out)
     }
 

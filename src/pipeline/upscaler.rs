@@ -5,7 +5,7 @@ use super::evidence::Evidence;
 use super::maps::Maps;
 use super::method::{Method, Preset};
 use super::options::{EnlargeOptions, EnlargePlan, RefineOptions, Scale};
-use super::refining::FrameRefiner;
+use super::refining::{FrameHolder, FrameRefiner, refining};
 use super::registration::{FrameMotion, FrameRegistrar};
 use super::window::FrameEnlarger;
 use crate::error::{Error, Kind, Result};
@@ -81,7 +81,7 @@ pub struct Upscaler {
     plan: EnlargePlan,
     registrar: FrameRegistrar,
     enlarger: FrameEnlarger,
-    refiner: Option<FrameRefiner>,
+    refining: Option<(FrameRefiner, FrameHolder)>,
 }
 
 impl std::fmt::Debug for Upscaler {
@@ -137,8 +137,8 @@ impl Upscaler {
     fn ready(&mut self, ended: bool) -> Result<Vec<Enlarged>> {
         let mut refined = Vec::new();
         while let Some(enlarged) = self.enlarger.next_ready(ended)? {
-            refined.push(match &mut self.refiner {
-                Some(refiner) => refiner.refine(enlarged)?,
+            refined.push(match &mut self.refining {
+                Some((refiner, holder)) => holder.hold(refiner.refine(enlarged)?),
                 None => enlarged,
             });
         }
@@ -232,9 +232,9 @@ impl UpscalerBuilder {
         let plan = self.options.resolve(&self.layout)?;
         let registrar = FrameRegistrar::for_plan(&plan, self.cpu)?;
         let [small, middle, large] = [0, 1, 1].map(PlanePool::new);
-        let refiner = FrameRefiner::for_plan(&plan, [small.clone(), middle.clone(), large], NETWORK_MEMORY, self.cpu)?;
+        let refining = refining(&plan, [small.clone(), middle.clone(), large], NETWORK_MEMORY, self.cpu)?;
         let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, middle, self.cpu)?.with_maps(self.maps);
-        Ok(Upscaler { plan, registrar, enlarger, refiner })
+        Ok(Upscaler { plan, registrar, enlarger, refining })
     }
 }
 
