@@ -216,8 +216,18 @@ mod tests {
                 let before = [arr2(&[[3.0, 250.0, 90.5]]), arr2(&[[70.0, 1.0, 90.5]]), arr2(&[[200.0, 33.0, 90.5]])];
                 let [mut a, mut b, mut c] = before.clone();
                 let rgb = Coding { full: true, depth };
-                rgb_to_ycbcr([a.view_mut(), b.view_mut(), c.view_mut()], weights, rgb.into(), Coding { full, depth }.into());
-                ycbcr_to_rgb([a.view_mut(), b.view_mut(), c.view_mut()], weights, Coding { full, depth }.into(), rgb.into());
+                rgb_to_ycbcr(
+                    [a.view_mut(), b.view_mut(), c.view_mut()],
+                    weights,
+                    rgb.into(),
+                    Coding { full, depth }.into(),
+                );
+                ycbcr_to_rgb(
+                    [a.view_mut(), b.view_mut(), c.view_mut()],
+                    weights,
+                    Coding { full, depth }.into(),
+                    rgb.into(),
+                );
                 for (x, y) in [&a, &b, &c].into_iter().zip(&before) {
                     assert!(x.iter().zip(y).all(|(p, q)| (p - q).abs() < 1e-3), "{x} is not {y}");
                 }

@@ -43,8 +43,7 @@ struct Moment {
     memory: Option<u64>,
 }
 
-const STAGES: [Stage; 6] =
-    [Stage::Decode, Stage::Register, Stage::Fuse, Stage::Refine, Stage::Hold, Stage::Encode];
+const STAGES: [Stage; 6] = [Stage::Decode, Stage::Register, Stage::Fuse, Stage::Refine, Stage::Hold, Stage::Encode];
 
 impl Progress {
     /// Shows `control`'s job until dropped.
@@ -110,7 +109,10 @@ impl Moment {
     fn stage_text(&self) -> String {
         let fast = |speed: f64| if speed > 9999.0 { "-".to_owned() } else { format!("{speed:.1}") };
         // Most jobs have no network.
-        let there = STAGES.iter().zip(self.speeds).filter(|(stage, speed)| !matches!(stage, Stage::Refine | Stage::Hold) || *speed > 0.0);
+        let there = STAGES
+            .iter()
+            .zip(self.speeds)
+            .filter(|(stage, speed)| !matches!(stage, Stage::Refine | Stage::Hold) || *speed > 0.0);
         there.map(|(stage, speed)| format!("{} {}", stage.name(), fast(speed))).collect::<Vec<_>>().join(" | ")
     }
 

@@ -71,8 +71,7 @@ pub(super) fn ways(
     let way = Way { family: from.family, levels: coding.into(), input, weights };
     // A network for luma takes no chroma, but needs R, G and B to find luma.
     let used = if input != Input::Rgb && from.family != ColorFamily::Rgb { 1 } else { colours };
-    let entrance =
-        Entrance { way: way.clone(), taken, planes: (0..used).map(enter).collect(), between: Vec::new() };
+    let entrance = Entrance { way: way.clone(), taken, planes: (0..used).map(enter).collect(), between: Vec::new() };
     let past = PictureResampler::new(from, to, Filter::Bicubic, cpu);
     (entrance, Exit { way, alpha: from.alpha, planes: (0..colours).map(leave).collect(), past })
 }
@@ -118,7 +117,11 @@ impl Entrance {
 impl Exit {
     /// Writes the network's result, which is used up, into `out`; `planes` is the picture that went in.
     pub(super) fn leave(&self, made: &mut Array3<f32>, planes: &[Plane], out: &mut [Plane]) {
-        if self.way.input == Input::Rgb { self.leave_rgb(made, out) } else { self.leave_luma(made, planes, out) }
+        if self.way.input == Input::Rgb {
+            self.leave_rgb(made, out)
+        } else {
+            self.leave_luma(made, planes, out)
+        }
         if let (true, Some(alpha), Some(out)) = (self.alpha, planes.last(), out.last_mut()) {
             self.past.resample_plane(planes.len() - 1, alpha, out);
         }

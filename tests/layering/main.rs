@@ -68,7 +68,7 @@ const OWNERS: &[(&str, Owner)] = &[
     ("core::arch", Only(&["kernels"])),
     // Kernels work on slices they are given; what runs them decides about threads.
     ("rayon", AllBut(&["kernels"])),
-    ("libc", Only(&["cli", "main", "media", "pipeline", "segment"])),
+    ("libc", Only(&["cli", "kernels", "main", "media", "pipeline", "segment"])),
     ("same_file", Anywhere),
     ("tempfile", Anywhere),
     ("serde", Anywhere),

@@ -25,7 +25,7 @@ pub(crate) struct Memory {
     owner: Option<(u64, (usize, usize))>,
     pictures: Arena,
     /// Of each worker, for pixels and for sums.
-    scratch: Vec<(Arena, Arena)>,
+    scratch: Vec<Arena>,
     /// The blocks of every picture.
     planes: Vec<Vec<Plane>>,
     /// What every step convolves, block by block.
@@ -52,7 +52,7 @@ impl Memory {
     pub(crate) fn new(program: &Program, plan: &Plan, workers: usize) -> Self {
         let mut memory = Self {
             owner: None,
-            pictures: Arena::new(plan.floats),
+            pictures: Arena::huge(plan.floats),
             scratch: Vec::new(),
             planes: Vec::new(),
             sources: Vec::new(),
@@ -68,11 +68,12 @@ impl Memory {
         assert_eq!(program.id, plan.program, "the plan of this program");
         if self.pictures.floats() < plan.floats {
             self.pictures = Arena::new(0);
-            self.pictures = Arena::new(plan.floats);
+            self.pictures = Arena::huge(plan.floats);
         }
-        self.scratch.retain(|(a, b)| a.floats() >= plan.scratch.0 && b.floats() >= plan.scratch.1);
+        let scratch = plan.scratch.0 + plan.scratch.1;
+        self.scratch.retain(|arena| arena.floats() >= scratch);
         while self.scratch.len() < workers {
-            self.scratch.push((Arena::new(plan.scratch.0), Arena::new(plan.scratch.1)));
+            self.scratch.push(Arena::huge(scratch));
         }
         if self.owner == Some((plan.program, plan.input)) {
             return;
@@ -107,7 +108,7 @@ impl Memory {
 
     /// Bytes that it has taken, but for what is small.
     pub(crate) fn bytes(&self) -> u64 {
-        let scratch: usize = self.scratch.iter().map(|(a, b)| a.floats() + b.floats()).sum();
+        let scratch: usize = self.scratch.iter().map(Arena::floats).sum();
         4 * (self.pictures.floats() + scratch) as u64
     }
 }
@@ -258,7 +259,7 @@ impl<'a> Job<'a> {
     ///
     /// # Safety
     /// All that it reads is complete, and nobody else uses what it writes or the scratch memory.
-    unsafe fn take(&self, id: UnitId, scratch: &(Arena, Arena)) {
+    unsafe fn take(&self, id: UnitId, scratch: &Arena) {
         let step = id.step as usize;
         match self.program.steps[step].layer() {
             // SAFETY: what the caller says.
@@ -286,7 +287,7 @@ impl<'a> Job<'a> {
     }
 
     /// See [`Job::take`].
-    unsafe fn convolve(&self, id: UnitId, layer: &Layer, scratch: &(Arena, Arena)) {
+    unsafe fn convolve(&self, id: UnitId, layer: &Layer, scratch: &Arena) {
         let (n, across) = (id.step as usize, id.across as usize);
         let (step, laid) = (&self.program.steps[n], &self.plan.steps[n]);
         let unit_of = match layer.way {
@@ -306,9 +307,10 @@ impl<'a> Job<'a> {
             y: id.group as usize * ROWS,
             x: (border(across), border(across + 1)),
             zeros: self.memory.pictures.pointer(),
-            pixels: scratch.0.pointer(),
+            pixels: scratch.pointer(),
             pixels_strides: layer.from,
-            sums: scratch.1.pointer(),
+            // SAFETY: scratch memory has place for both, one after the other.
+            sums: unsafe { scratch.pointer().add(self.plan.scratch.0) },
             sums_strides: layer.sums,
         };
         debug_assert!(unit.x.1 <= padded(laid.columns) && unit.x.1 * BLOCK <= self.plan.floats);

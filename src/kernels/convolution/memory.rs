@@ -1,15 +1,18 @@
 //! Memory that starts at a cache line, for many threads that each write their own part.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
+/// Bytes of a huge page.
+const HUGE: usize = 2 << 20;
 
 /// Zeroed numbers, of which threads write disjoint parts through a pointer.
 pub(super) struct Arena {
     start: NonNull<f32>,
     floats: usize,
+    layout: Layout,
 }
 
 // SAFETY: an arena is plain memory; who uses its pointer has to say why nobody else does.
@@ -20,11 +23,30 @@ unsafe impl Sync for Arena {}
 impl Arena {
     /// So many zeros.
     pub(super) fn new(floats: usize) -> Self {
-        let layout = layout(floats);
+        let layout = layout(floats, LINE);
+        Self::zeroed(floats, layout, false)
+    }
+
+    /// The same on huge pages, where the system has them: what is used all the time then lies at places of its own in the caches,
+    /// and the many streams of a unit need few entries of the table of pages.
+    pub(super) fn huge(floats: usize) -> Self {
+        let layout = layout(floats, HUGE);
+        Self::zeroed(floats, layout, true)
+    }
+
+    fn zeroed(floats: usize, layout: Layout, huge: bool) -> Self {
         // SAFETY: the layout has at least one line.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start.cast()) else { handle_alloc_error(layout) };
-        Self { start, floats }
+        let start = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        #[cfg(target_os = "linux")]
+        if huge {
+            // SAFETY: the pages belong to this memory alone, and the advice changes nothing that is in them. Systems that do not take it
+            // say so, which does no harm.
+            unsafe { libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        }
+        // SAFETY: the memory is as large as its layout.
+        unsafe { start.as_ptr().write_bytes(0, layout.size()) };
+        Self { start: start.cast(), floats, layout }
     }
 
     /// A copy of `values`, padded with zeros.
@@ -46,14 +68,14 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // SAFETY: made with this layout in `new`.
-        unsafe { dealloc(self.start.as_ptr().cast(), layout(self.floats)) }
+        // SAFETY: made with this layout.
+        unsafe { dealloc(self.start.as_ptr().cast(), self.layout) }
     }
 }
 
-fn layout(floats: usize) -> Layout {
-    let bytes = floats.max(1).checked_mul(4).and_then(|bytes| bytes.checked_next_multiple_of(LINE));
-    match bytes.map(|bytes| Layout::from_size_align(bytes, LINE)) {
+fn layout(floats: usize, align: usize) -> Layout {
+    let bytes = floats.max(1).checked_mul(4).and_then(|bytes| bytes.checked_next_multiple_of(align));
+    match bytes.map(|bytes| Layout::from_size_align(bytes, align)) {
         Some(Ok(layout)) => layout,
         _ => panic!("a picture of {floats} numbers"),
     }

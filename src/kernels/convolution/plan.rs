@@ -10,8 +10,9 @@ use super::program::{Action, Program, Reading, Step, StepId};
 use super::unit::ROWS;
 use super::weights::{DIRECT_PIXELS, Way};
 
-/// Bytes of weights and rings in a group: a third of the cache that two cores share on small machines.
-const GROUP_BYTES: usize = 10 << 20;
+/// Bytes of weights and rings in a group: less than half of the 32 MiB that cores share. Of 7, 10, 14 and 20 MiB the best for 64
+/// channels at 480 columns, by 1 to 3 %.
+const GROUP_BYTES: usize = 14 << 20;
 /// Convolutions in a group, at most.
 const GROUP_LAYERS: usize = 8;
 /// Steps in a group, at least, where there is a choice.
@@ -95,6 +96,7 @@ impl Plan {
         }
         let layers = program.steps.iter().filter_map(Step::layer);
         let scratch = layers.map(|layer| layer.scratch()).fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+        let scratch = (scratch.0.next_multiple_of(BLOCK), scratch.1);
         let counters = steps.iter().map(|step| step.groups).sum();
         Self { program: program.id, input: (rows, columns), output, steps, order, floats, scratch, counters }
     }
