@@ -148,10 +148,14 @@ fn refine(
     control: &Control,
 ) -> Result<()> {
     for enlarged in input {
-        let index = enlarged.frame.index;
-        let refined = control.timed(Stage::Refine, 1, || pool.install(|| refiner.refine(enlarged)));
-        if output.send(refined.map_err(|e| e.at(Stage::Refine, Some(index)))?).is_err() {
-            break;
+        let mut batch = vec![enlarged];
+        batch.extend(input.iter().take(refiner.lanes() - 1));
+        let frames = batch.len() as u64;
+        let refined = control.timed(Stage::Refine, frames, || pool.install(|| refiner.refine(batch)));
+        for refined in refined? {
+            if output.send(refined).is_err() {
+                return Ok(());
+            }
         }
     }
     Ok(())

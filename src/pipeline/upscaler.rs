@@ -137,10 +137,12 @@ impl Upscaler {
     fn ready(&mut self, ended: bool) -> Result<Vec<Enlarged>> {
         let mut refined = Vec::new();
         while let Some(enlarged) = self.enlarger.next_ready(ended)? {
-            refined.push(match &mut self.refining {
-                Some((refiner, holder)) => holder.hold(refiner.refine(enlarged)?),
-                None => enlarged,
-            });
+            match &mut self.refining {
+                Some((refiner, holder)) => {
+                    refined.extend(refiner.refine(vec![enlarged])?.into_iter().map(|refined| holder.hold(refined)));
+                }
+                None => refined.push(enlarged),
+            }
         }
         Ok(refined)
     }
