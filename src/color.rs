@@ -191,8 +191,8 @@ mod tests {
         rgb_to_ycbcr(
             [r.view_mut(), g.view_mut(), b.view_mut()],
             [0.299, 0.587, 0.114],
-            full,
-            Coding { full: false, depth: 8 },
+            full.into(),
+            Coding { full: false, depth: 8 }.into(),
         );
         assert!(
             (r[[0, 0]] - 235.0).abs() < 1e-3 && (g[[0, 0]] - 128.0).abs() < 1e-3,

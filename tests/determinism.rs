@@ -104,3 +104,10 @@ fn an_encoded_file_is_the_same_every_time() {
     }
     assert_eq!(scratch.packets("a.mp4", "0:v"), scratch.packets("b.mp4", "0:v"), "packets");
 }
+
+#[test]
+fn networks_give_the_same_bits() {
+    assert_same_everywhere("--method none --refine builtin --scale 4 --frames 3", 3);
+    assert_same_everywhere("--refine builtin --scale 3 --window 1 --frames 3", 3);
+    assert_same_everywhere("--method bicubic --refine builtin --tile 64 --frames 2", 2);
+}

@@ -314,3 +314,17 @@ fn models_that_cannot_be_used_are_refused_before_anything_is_written() {
     }
     scratch.subpel("upscale in.mkv out.mkv --refine builtin --blend 0.5=builtin --tile 32 --progress none").ends(0);
 }
+
+#[test]
+fn devices_that_are_not_there_are_told() {
+    let scratch = Scratch::new();
+    scratch.clip("in.mkv", "testsrc2=s=48x32:r=8", 2);
+    if cfg!(not(feature = "cuda")) {
+        let done = scratch.subpel("upscale in.mkv out.mkv --refine builtin --device cuda").ends(69);
+        done.says(&["cuda", "--features cuda"]);
+    }
+    scratch.subpel("upscale in.mkv out.mkv --refine builtin --device tpu").ends(2).says(&["cpu, cuda, cuda:N, metal"]);
+    scratch.subpel("upscale in.mkv out.mkv --refine builtin --precision f16").ends(2).says(&["f32, bf16"]);
+    assert_eq!(scratch.names(), ["in.mkv"], "nothing is left behind");
+    scratch.subpel("upscale in.mkv out.mkv --refine builtin --precision bf16 --progress none").ends(0);
+}

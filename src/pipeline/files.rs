@@ -178,7 +178,9 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let cpu = CpuLevel::detect();
     job.output.check((!job.input.is_pipe()).then_some(job.input.path.as_path()))?;
     let pool = pool(job.threads)?;
-    let open = if job.enlarge.method.is_multi_frame() { VideoReader::open_with_coding } else { VideoReader::open };
+    let holds = job.enlarge.refine.as_ref().is_some_and(|refine| refine.consistency > 0);
+    let with_coding = job.enlarge.method.is_multi_frame() || holds;
+    let open = if with_coding { VideoReader::open_with_coding } else { VideoReader::open };
     let mut reader = open(&job.input, job.threads, cpu)?;
     let source = reader.info().clone();
     let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
