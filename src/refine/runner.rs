@@ -179,21 +179,24 @@ impl Runner {
         }
     }
 
-    fn divide(&self, (rows, columns): (usize, usize), limit: u64) -> Vec<Piece> {
+    fn divide(&self, size: (usize, usize), limit: u64) -> Vec<Piece> {
         let step = ALIGNMENT * self.multiple;
         let overlap = self.reach.unwrap_or(UNBOUNDED_REACH).next_multiple_of(step);
-        let divided = |high: usize, wide: usize| -> Vec<Piece> {
-            let (down, across) = (divide(rows, high, overlap), divide(columns, wide, overlap));
-            let pair = |(down, across): (&(Range<usize>, Range<usize>), &(Range<usize>, Range<usize>))| Piece {
-                own: [down.0.clone(), across.0.clone()],
-                read: [down.1.clone(), across.1.clone()],
-            };
-            down.iter().flat_map(|down| across.iter().map(move |across| pair((down, across)))).collect()
+        let sides = match self.tile {
+            Tile::Pixels(side) => (side.next_multiple_of(step), side.next_multiple_of(step)),
+            Tile::Auto => self.sides(size, limit, (step, overlap)),
         };
-        if let Tile::Pixels(side) = self.tile {
-            let side = side.next_multiple_of(step);
-            return divided(side, side);
-        }
+        let (down, across) = (divide(size.0, sides.0, overlap), divide(size.1, sides.1, overlap));
+        let pair = |down: &Span, across: &Span| Piece {
+            own: [down.own.clone(), across.own.clone()],
+            read: [down.read.clone(), across.read.clone()],
+        };
+        down.iter().flat_map(|down| across.iter().map(move |across| pair(down, across))).collect()
+    }
+
+    /// Rows and columns of the pieces with the least work that fit into `limit` bytes, else of the smallest. They are multiples of
+    /// `step` and overlap by `overlap`.
+    fn sides(&self, (rows, columns): (usize, usize), limit: u64, (step, overlap): (usize, usize)) -> (usize, usize) {
         // What a piece along an axis of `whole` pixels in `n` pieces answers for, and the most that it reads.
         let side = |whole: usize, n: usize| whole.div_ceil(n).next_multiple_of(step).min(whole);
         let read = |whole: usize, n: usize| (side(whole, n) + if n > 1 { 2 * overlap } else { 0 }).min(whole);
@@ -205,15 +208,21 @@ impl Runner {
         let fitting = choices.iter().copied().find(|choice| self.bytes(size(*choice)) <= limit);
         let least = || choices.iter().copied().min_by_key(|choice| size(*choice).0 * size(*choice).1);
         let (down, across) = fitting.or_else(least).unwrap_or((1, 1));
-        divided(side(rows, down), side(columns, across))
+        (side(rows, down), side(columns, across))
     }
 }
 
+/// Part of an axis: what a piece answers for, and what it is computed from.
+struct Span {
+    own: Range<usize>,
+    read: Range<usize>,
+}
+
 /// Pieces of `side` pixels along an axis of `whole`, each with `overlap` on both sides inside the axis.
-fn divide(whole: usize, side: usize, overlap: usize) -> Vec<(Range<usize>, Range<usize>)> {
+fn divide(whole: usize, side: usize, overlap: usize) -> Vec<Span> {
     let piece = |start: usize| {
         let end = (start + side).min(whole);
-        (start..end, start.saturating_sub(overlap)..(end + overlap).min(whole))
+        Span { own: start..end, read: start.saturating_sub(overlap)..(end + overlap).min(whole) }
     };
     (0..whole).step_by(side.max(1)).map(piece).collect()
 }
@@ -244,7 +253,7 @@ mod tests {
             for side in [16, 32, 400] {
                 let pieces = divide(whole, side, 32);
                 let mut next = 0;
-                for (own, read) in &pieces {
+                for Span { own, read } in &pieces {
                     assert_eq!(own.start, next, "{whole} by {side}");
                     assert_eq!(read.start, own.start.saturating_sub(32), "{whole} by {side}");
                     assert_eq!(read.end, (own.end + 32).min(whole), "{whole} by {side}");
