@@ -39,4 +39,6 @@ pub mod resample;
 pub use error::{Error, Kind, Result};
 pub use fuse::Technique;
 pub use media::{InputSpec, OutputSpec};
-pub use pipeline::{Control, EnlargeOptions, Job, Method, Preset, Scale, Summary, Upscaler, upscale_file};
+pub use pipeline::{
+    Control, EnlargeOptions, Job, Method, Preset, RefineOptions, Scale, Summary, Upscaler, upscale_file,
+};

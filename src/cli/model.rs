@@ -144,7 +144,7 @@ impl Model {
 
 /// A file's weights and the network they make.
 fn checked(path: &Path) -> Result<(Checkpoint, Network)> {
-    let checkpoint = Checkpoint::read(path)?;
+    let checkpoint = Checkpoint::named(path)?;
     let network = Network::of(&checkpoint).map_err(|error| error.file(path))?;
     Ok((checkpoint, network))
 }
