@@ -285,7 +285,7 @@ fn the_program_says_how_far_the_network_was_from_the_input() {
     let scratch = Scratch::new();
     scratch.clip("in.mkv", "testsrc2=s=48x32:r=8", 4);
     let done = scratch.subpel("upscale in.mkv out.mkv --scale 4 --refine builtin --codec ffv1").ends(0);
-    done.mentions(&["Compact", "held in 4 steps", "reduced as the camera would", "dB from the input"]);
+    done.mentions(&["Compact", "held to the frames", "reduced as the camera would", "dB from the input"]);
     let json =
         scratch.subpel("upscale in.mkv out.mkv --overwrite --method none --refine builtin --progress json").ends(0);
     let last = json.err.lines().last().expect("a summary").to_owned();

@@ -88,7 +88,7 @@ impl Inspect {
         let options = EnlargeOptions { scale, method: self.method, preset: self.preset, ..Default::default() };
         let plan = options.resolve(&info.layout)?;
         let probe = Forecast::measure(&options, &info.layout, &mut || reader.next_frame())?;
-        let memory = MemoryPlan::of(&plan)?;
+        let memory = MemoryPlan::of(&plan, None)?;
         let (plan, probe) = (&plan, &probe);
         let report =
             if self.json { json(media, &info, plan, memory, probe) } else { plain(&media, &info, plan, memory, probe) };

@@ -43,8 +43,7 @@ pub(super) fn plan_line(plan: &EnlargePlan) -> String {
     let window = if plan.window > 0 { format!(", {} frames each", 2 * plan.window + 1) } else { String::new() };
     let (from, middle, to) = (&plan.from, &plan.middle, &plan.to);
     let refined = plan.refine.as_ref().map_or(String::new(), |refine| {
-        let held =
-            if refine.consistency > 0 { format!(", held in {} steps", refine.consistency) } else { String::new() };
+        let held = if refine.consistency > 0 { ", held to the frames" } else { "" };
         format!(" to {}x{}, {}{held}", middle.width, middle.height, refine.network.name)
     });
     format!("{}x{} -> {}x{}, {}{window}{refined}", from.width, from.height, to.width, to.height, plan.method)
@@ -115,7 +114,7 @@ pub(super) fn summary(summary: &Summary) -> String {
 
 /// PSNR of a mean squared difference on the 8-bit scale; at most 99.9.
 fn decibels(error: f64) -> f64 {
-    (10.0 * (255.0f64.powi(2) / error).log10()).min(99.9)
+    if error.is_finite() { (10.0 * (255.0f64.powi(2) / error).log10()).min(99.9) } else { 0.0 }
 }
 
 /// The blurs undone, as `--psf` takes them.

@@ -69,8 +69,9 @@ pub(super) struct Upscale {
     #[arg(long, value_name = "F", value_parser = values::factor, requires = "refine", help_heading = "Network")]
     fuse_scale: Option<f64>,
 
-    /// Back-projection steps that hold the network's pictures to the frames, 0 to 100; 0 is off
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_CONSISTENCY, help_heading = "Network")]
+    /// Back-projection steps that hold the network's pictures to the frames, 0 to 100; 0 is off. With several frames 4 are
+    /// as many as the preset takes for a reconstruction
+    #[arg(long, value_name = "N", value_parser = values::steps, default_value_t = DEFAULT_CONSISTENCY, requires = "refine", help_heading = "Network")]
     consistency: usize,
 
     /// Network interpolation: that share A of a second checkpoint of the same shape, 0 to 1
@@ -78,15 +79,15 @@ pub(super) struct Upscale {
     blend: Option<(f64, PathBuf)>,
 
     /// Where the network runs: cpu, cuda, cuda:N or metal (as far as the program was built for them)
-    #[arg(long, value_name = "NAME", default_value_t, help_heading = "Network")]
+    #[arg(long, value_name = "NAME", default_value_t, requires = "refine", help_heading = "Network")]
     device: Device,
 
     /// How numbers are multiplied on the CPU: f32, or bf16, faster where the CPU has it and several codes off at worst
-    #[arg(long, value_name = "f32|bf16", default_value_t, help_heading = "Network")]
+    #[arg(long, value_name = "f32|bf16", default_value_t, requires = "refine", help_heading = "Network")]
     precision: Precision,
 
     /// Pieces that pictures are refined in, pixels of the network's input; auto takes as few as memory allows
-    #[arg(long, value_name = "PX|auto", default_value_t, help_heading = "Network")]
+    #[arg(long, value_name = "PX|auto", default_value_t, requires = "refine", help_heading = "Network")]
     tile: Tile,
 
     /// Any FFmpeg encoder [default: libx264, for webm libvpx-vp9]
@@ -180,8 +181,8 @@ impl Upscale {
         let network = match &self.blend {
             None => Network::named(model)?,
             Some((share, other)) => {
-                Network::of(&Checkpoint::named(model)?.blended(&Checkpoint::named(other)?, *share)?)
-                    .map_err(|error| error.file(model))?
+                let blended = Checkpoint::named(model)?.blended(&Checkpoint::named(other)?, *share);
+                Network::of(&blended.map_err(|error| error.file(other))?).map_err(|error| error.file(model))?
             }
         };
         Ok(Some(RefineOptions {
@@ -233,7 +234,7 @@ fn describe(job: &Job) -> Result<Outcome> {
     let reader = VideoReader::open(&job.input, job.threads, crate::kernels::CpuLevel::detect())?;
     let plan = job.enlarge.resolve(&reader.info().layout)?;
     eprintln!("{}: {}", job.input.path.display(), text::plan_line(&plan));
-    eprintln!("memory: {}", text::memory_line(&MemoryPlan::of(&plan)?));
+    eprintln!("memory: {}", text::memory_line(&MemoryPlan::of(&plan, job.max_memory)?));
     eprintln!("nothing was written to {}", job.output.path.display());
     Ok(Outcome::Done)
 }

@@ -109,6 +109,11 @@ pub(super) fn factor(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{text:?} is not a number such as 2 or 1.5"))
 }
 
+/// Steps that hold a network's pictures, 0 to 100.
+pub(super) fn steps(text: &str) -> Result<usize, String> {
+    usize::from_str(text).ok().filter(|n| *n <= 100).ok_or_else(|| format!("{text:?} is not a number from 0 to 100"))
+}
+
 /// `A=MODEL`, a share from 0 to 1 of a checkpoint.
 pub(super) fn share(text: &str) -> Result<(f64, PathBuf), String> {
     let parts = text.split_once('=').and_then(|(share, model)| Some((f64::from_str(share).ok()?, model)));

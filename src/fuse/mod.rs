@@ -310,7 +310,8 @@ impl Reconstructor {
         Reconstruction { multi_frame_share, noise, used: kept.len(), repeated }
     }
 
-    /// Draws a picture that was made elsewhere towards what the frames show, in `steps` steps of back-projection.
+    /// Draws a picture that was made elsewhere towards what the frames show, by steps of back-projection: so many where the
+    /// reference stands alone, and where neighbours take part.
     ///
     /// `picture` is laid out as `to`; alpha stays as it is. A frame that stands alone has less of a say the more it was compressed.
     /// What the frames do not determine stays as it came, but for the
@@ -320,12 +321,13 @@ impl Reconstructor {
         reference: &[Plane],
         appearance: &Appearance,
         neighbours: &[Neighbour<'_>],
-        steps: usize,
+        steps: [usize; 2],
         picture: &mut [Plane],
     ) -> Held {
         let doubt = DOUBT * appearance.coding;
         let hold = |solver: &mut Solver, seen: &[Seen<'_>], schedule: Schedule, _: Option<&Glow>, out: &mut Plane| {
-            solver.hold(seen, Schedule { iterations: steps, ..schedule }, doubt, out)
+            let iterations = steps[usize::from(seen.len() > 1)];
+            solver.hold(seen, Schedule { iterations, ..schedule }, doubt, out)
         };
         let (_, errors) = self.for_each_plane(reference, appearance, neighbours, picture, &hold);
         let luma = self.groups[0].planes.len();

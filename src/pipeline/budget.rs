@@ -53,7 +53,7 @@ impl Capacities {
 }
 
 /// Bytes of one frame as planes of `f32`.
-fn frame_bytes(layout: &PictureLayout) -> u64 {
+pub(super) fn frame_bytes(layout: &PictureLayout) -> u64 {
     (0..layout.plane_count())
         .map(|i| layout.plane_size(i))
         .map(|(rows, columns)| 4 * rows as u64 * columns as u64)
@@ -61,14 +61,16 @@ fn frame_bytes(layout: &PictureLayout) -> u64 {
 }
 
 impl MemoryPlan {
-    /// The memory of `plan` with comfortable channels. Weights of a network are packed to find out.
+    /// The memory of `plan` within `limit` bytes, with channels as comfortable as that allows. Weights of a network are packed to
+    /// find out.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] if its network needs a device that cannot be used.
-    pub fn of(plan: &EnlargePlan) -> Result<Self> {
+    /// [`Kind::Resource`] if it needs more; [`Kind::Unavailable`] if its network needs a device that cannot be used.
+    pub fn of(plan: &EnlargePlan, limit: Option<u64>) -> Result<Self> {
         let pools = [(); 3].map(|()| PlanePool::new(0));
-        let refining = refining(plan, pools, NETWORK_MEMORY, CpuLevel::detect())?;
-        Ok(Self::with(plan, refining.map_or(0, |(refiner, _)| refiner.memory()), Capacities::roomy(plan)))
+        let refining = refining(plan, pools, network_memory(plan, limit), CpuLevel::detect())?;
+        let network = refining.map_or(0, |(refiner, _)| refiner.memory());
+        Ok(Self::with(plan, network, capacities(plan, network, limit)?))
     }
 
     fn with(plan: &EnlargePlan, network: u64, capacities: Capacities) -> Self {
@@ -139,10 +141,9 @@ fn solver_bytes(plan: &EnlargePlan, large: &PictureLayout) -> u64 {
 /// every machine.
 pub(super) const NETWORK_MEMORY: u64 = 1 << 30;
 
-/// What `limit` leaves for a run of a network.
-pub(super) fn network_memory(plan: &EnlargePlan, limit: Option<u64>) -> u64 {
-    let others = MemoryPlan::with(plan, 0, TIGHT).total();
-    limit.map_or(NETWORK_MEMORY, |limit| limit.saturating_sub(others).min(NETWORK_MEMORY))
+/// What `limit` leaves for a network.
+pub(super) fn network_memory(plan: &EnlargePlan, limit: Option<u64>) -> Option<u64> {
+    limit.map(|limit| limit.saturating_sub(MemoryPlan::with(plan, 0, TIGHT).total()))
 }
 
 /// Channel lengths within `limit` bytes, `network` of which its network takes.
@@ -163,5 +164,8 @@ pub(super) fn capacities(plan: &EnlargePlan, network: u64, limit: Option<u64>) -
         Kind::Resource,
         format!("this job needs {} MiB of memory, --max-memory allows {} MiB", mib(least), mib(limit)),
     )
-    .hint("a smaller --window, --scale or --preset needs less"))
+    .hint(match plan.refine {
+        None => "a smaller --window, --scale or --preset needs less",
+        Some(_) => "a smaller --window, --scale, --fuse-scale or --preset needs less",
+    }))
 }

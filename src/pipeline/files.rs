@@ -325,6 +325,6 @@ impl MemoryPlan {
     /// # Errors
     /// As for reading its headers and checking its options.
     pub fn of_options(options: &EnlargeOptions, source: &VideoInfo) -> Result<Self> {
-        Self::of(&options.resolve(&source.layout)?)
+        Self::of(&options.resolve(&source.layout)?, None)
     }
 }

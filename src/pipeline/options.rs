@@ -7,7 +7,7 @@ use crate::light::Light;
 use std::sync::Arc;
 
 use super::method::{Method, Preset};
-use crate::fuse::{Blur, Parts, reconstructed_layout};
+use crate::fuse::{Blur, Parts, Technique, reconstructed_layout};
 use crate::refine::{Input, Network, Settings};
 use crate::register::FieldDetail;
 
@@ -50,7 +50,7 @@ pub struct RefineOptions {
     /// The network.
     pub network: Arc<Network>,
     /// Scale that the method reaches before it. By default what the network leaves to do, and at least 1; where that is 1,
-    /// frames go to the network as they are, and several are put together when its pictures are held to them (unless
+    /// frames go to the network as they are, and `map` puts several together when its pictures are held to them (unless
     /// [`Self::consistency`] is 0).
     pub fuse_scale: Option<f64>,
     /// Steps of back-projection that hold the result to the frames, 0 to 100; 0 leaves it as the network made it. With a
@@ -143,12 +143,11 @@ impl EnlargePlan {
         self.refine.as_ref().is_some_and(|refine| refine.consistency > 0)
     }
 
-    /// Steps of back-projection that the result of a network is held to the frames by. Where one frame is all there is, each
-    /// step asked for is one; a window takes as many as the preset spends on a reconstruction for each
-    /// [`DEFAULT_CONSISTENCY`] of them.
-    pub(super) fn hold_steps(&self) -> usize {
+    /// Steps of back-projection that the result of a network is held to the frames by: where one frame is all there is, those
+    /// asked for; with neighbours, as many as the preset spends on a reconstruction for each [`DEFAULT_CONSISTENCY`] of them.
+    pub(super) fn hold_steps(&self) -> [usize; 2] {
         let asked = self.refine.as_ref().map_or(0, |refine| refine.consistency);
-        if self.window > 0 { (asked * self.iterations).div_ceil(DEFAULT_CONSISTENCY) } else { asked }
+        [asked, (asked * self.iterations).div_ceil(DEFAULT_CONSISTENCY)]
     }
 
     /// What frames are reconstructed on the way to: what the method makes, or the output, where that is left for later.
@@ -223,10 +222,11 @@ impl EnlargeOptions {
         })
     }
 
-    /// Whether the method has nothing to enlarge before the network, by its own choice.
+    /// Whether the method has nothing to enlarge before the network, and holding its pictures to the frames does all that the
+    /// method would.
     fn fuses_nothing(&self, from: &PictureLayout, middle: &PictureLayout) -> bool {
         let chosen = self.refine.as_ref().is_some_and(|refine| refine.fuse_scale.is_some());
-        self.method.is_multi_frame() && middle == from && !chosen
+        self.method == Method::Fuse(Technique::Map) && middle == from && !chosen
     }
 
     /// What the method makes on the way to `to`.
@@ -258,8 +258,8 @@ impl EnlargeOptions {
 
     fn output_size(&self, from: &PictureLayout) -> Result<(usize, usize)> {
         let usage = |message: String| Error::new(Kind::Usage, message).hint("scales are 1 to 8, fractions allowed");
-        let passes = self.method == Method::None && self.refine.is_none();
-        let default = Scale::Factor(if passes { 1.0 } else { 2.0 });
+        let keeps_size = self.method == Method::None && self.refine.is_none();
+        let default = Scale::Factor(if keeps_size { 1.0 } else { 2.0 });
         let (width, height) = match self.scale.unwrap_or(default) {
             Scale::Factor(f) if !FACTORS.contains(&f) => return Err(usage(format!("a scale of {f}"))),
             Scale::Factor(f) => (scaled(from.width, f, from, 0), scaled(from.height, f, from, 1)),

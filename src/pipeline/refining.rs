@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ndarray::Array3;
 use rayon::prelude::*;
 
+use super::budget::{NETWORK_MEMORY, frame_bytes};
 use super::evidence::Evidence;
 use super::network_picture::{Entrance, Exit, ways};
 use super::options::{EnlargePlan, lit_planes};
 use super::upscaler::Enlarged;
-use crate::error::{Result, Stage};
+use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::{PictureLayout, Plane, PlanePool};
 use crate::fuse::{Appearance, Held, Options, Reconstructor, reconstructed_layout};
 use crate::kernels::CpuLevel;
@@ -23,8 +24,6 @@ use crate::light::Light;
 use crate::refine::{Device, Runner};
 use crate::resample::{Filter, PictureResampler};
 
-/// Results of a network on their way from `refine` to `hold` beside those that are being made, and most that wait to be used again.
-const BETWEEN: usize = 2;
 /// Pixels of the largest pictures of which each thread refines its own: threads that share a small one wait for each other (with
 /// RRDBNet two threads take 1.22 times the work at 128x128, and no more than one at 192x108), and larger ones do not share a
 /// cache well.
@@ -37,6 +36,9 @@ pub(super) struct FrameRefiner {
     /// One for each picture at a time.
     inputs: Vec<Array3<f32>>,
     size: (usize, usize, usize),
+    /// Threads for one run.
+    workers: usize,
+    bytes: u64,
     used: Used,
 }
 
@@ -50,6 +52,8 @@ pub(super) struct FrameHolder {
     small: PlanePool,
     large: PlanePool,
     used: Used,
+    /// Results that are kept to be used again.
+    keep: usize,
 }
 
 /// A picture of the method and what the network made of it.
@@ -62,30 +66,71 @@ pub(super) struct Refined {
 type Used = Arc<Mutex<Vec<Array3<f32>>>>;
 
 /// What `plan` asks for beyond the method; `None` if it is no network. Planes of frames that are done with go to `small`, those of
-/// finished pictures come from `large`, those of the method's go to `middle`. A run of the network takes at most `memory` bytes, if
+/// finished pictures come from `large`, those of the method's go to `middle`. All takes at most `memory` bytes, if that is given and
 /// pieces can be made small enough.
 pub(super) fn refining(
     plan: &EnlargePlan,
     [small, middle, large]: [PlanePool; 3],
-    memory: u64,
+    memory: Option<u64>,
     cpu: CpuLevel,
 ) -> Result<Option<(FrameRefiner, FrameHolder)>> {
     let Some(refine) = &plan.refine else { return Ok(None) };
-    let runner = Runner::new(&refine.network, refine.settings, memory, cpu)?;
+    let runner = Runner::new(&refine.network, refine.settings, NETWORK_MEMORY, cpu)?;
     let (input, scale) = (runner.input(), runner.scale());
     let (entrance, exit) = ways(&plan.middle, &plan.to, (input, scale), plan.from.height, cpu);
-    let (channels, (rows, columns)) = (input.channels(), entrance.taken());
-    let (used, size) = (Used::default(), (channels, rows * scale, columns * scale));
-    let lanes = if rows * columns > SMALL || refine.settings.device != Device::Cpu {
-        1
-    } else {
-        let each = runner.memory(rows, columns).max(1);
-        ((memory / each) as usize).clamp(1, rayon::current_num_threads())
-    };
-    let inputs = vec![Array3::zeros((channels, rows, columns)); lanes];
+    let (rows, columns) = entrance.taken();
+    let taken = (input.channels(), rows, columns);
+    let size = (taken.0, rows * scale, columns * scale);
+    let Shares { lanes, workers, bytes } = share(plan, &runner, (taken, size), memory);
+    let inputs = vec![Array3::zeros(taken); lanes];
     let holder = if plan.holds() { Some(Holder::new(plan, cpu)?) } else { None };
-    let refiner = FrameRefiner { runner, entrance, inputs, size, used: Arc::clone(&used) };
-    Ok(Some((refiner, FrameHolder { exit, holder, to: plan.to.clone(), middle, small, large, used })))
+    let (used, to) = (Used::default(), plan.to.clone());
+    let refiner = FrameRefiner { runner, entrance, inputs, size, workers, bytes, used: Arc::clone(&used) };
+    Ok(Some((refiner, FrameHolder { exit, holder, to, middle, small, large, used, keep: lanes })))
+}
+
+/// Channels, rows, columns.
+type Size = (usize, usize, usize);
+
+/// How memory and threads are shared among pictures.
+struct Shares {
+    /// Pictures at a time.
+    lanes: usize,
+    /// Threads for each.
+    workers: usize,
+    /// All that it takes.
+    bytes: u64,
+}
+
+/// Shares threads among small pictures, and limits `runner` to what other things leave of `memory`.
+fn share(plan: &EnlargePlan, runner: &Runner, (taken, made): (Size, Size), memory: Option<u64>) -> Shares {
+    let numbers = |(channels, rows, columns): Size| channels * rows * columns;
+    // The picture on its way into the network, those of the method, and a detour of the last one.
+    let beside = 4 * numbers(taken) as u64 + 2 * frame_bytes(&plan.middle) + 3 * frame_bytes(&plan.to);
+    let others = |lanes: usize| {
+        let pictures = lanes * numbers(taken) + (lanes + 1) * numbers(made);
+        runner.weights() + beside + 4 * pictures as u64
+    };
+    let left = |lanes: usize| match memory {
+        None => NETWORK_MEMORY,
+        Some(memory) => memory.saturating_sub(others(lanes)).min(NETWORK_MEMORY),
+    };
+    let run = |workers: usize| runner.memory(taken.1, taken.2, workers);
+    let threads = rayon::current_num_threads();
+    let is_small = taken.1 * taken.2 <= SMALL && plan.refine.as_ref().is_some_and(|r| r.settings.device == Device::Cpu);
+    let fits = |lanes: &usize| *lanes as u64 * run(1) <= left(*lanes);
+    let lanes = if is_small { (2..=threads).rev().find(fits).unwrap_or(1) } else { 1 };
+    let workers = if lanes > 1 { 1 } else { threads };
+    if lanes == 1 {
+        // Pieces are chosen by what pictures take; what threads need beside may ask for smaller ones.
+        let mut limit = left(1);
+        runner.limit(limit);
+        while run(workers) > left(1) && limit > 0 {
+            limit = limit.saturating_sub(run(workers) - left(1));
+            runner.limit(limit);
+        }
+    }
+    Shares { lanes, workers, bytes: others(lanes) + lanes as u64 * run(workers) }
 }
 
 impl FrameRefiner {
@@ -96,10 +141,7 @@ impl FrameRefiner {
 
     /// Bytes that the network, its runs, and its pictures take.
     pub(super) fn memory(&self) -> u64 {
-        let (lanes, (rows, columns)) = (self.lanes(), self.entrance.taken());
-        let (input, made) = (self.inputs[0].len(), self.size.0 * self.size.1 * self.size.2);
-        let pictures = 4 * ((lanes + 1) * input + (lanes + BETWEEN) * made);
-        lanes as u64 * self.runner.memory(rows, columns) + pictures as u64
+        self.bytes
     }
 
     /// Runs the network on pictures, at most [`Self::lanes`].
@@ -111,7 +153,9 @@ impl FrameRefiner {
             let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut made = used.unwrap_or_else(|| Array3::zeros(self.size));
             let index = enlarged.frame.index;
-            self.runner.run(input.view(), made.view_mut()).map_err(|e| e.at(Stage::Refine, Some(index)))?;
+            self.runner
+                .run_by(self.workers, input.view(), made.view_mut())
+                .map_err(|e| e.at(Stage::Refine, Some(index)))?;
             Ok(Refined { enlarged, made })
         });
         refined.collect()
@@ -120,11 +164,19 @@ impl FrameRefiner {
 
 impl FrameHolder {
     /// Makes a finished picture of one.
-    pub(super) fn hold(&mut self, Refined { mut enlarged, mut made }: Refined) -> Enlarged {
+    ///
+    /// # Errors
+    /// [`Kind::Input`] if the network made values that are no numbers.
+    pub(super) fn hold(&mut self, Refined { mut enlarged, mut made }: Refined) -> Result<Enlarged> {
+        if made.par_iter().any(|value| !value.is_finite()) {
+            let message = "the network makes values of this picture that are no numbers";
+            return Err(Error::new(Kind::Input, message)
+                .hint("its weights may be damaged, or too large for its kind of numbers: --precision f32"));
+        }
         let mut planes = self.large.take(&self.to);
         self.exit.leave(&mut made, &enlarged.frame.planes, &mut planes);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() < BETWEEN {
+        if used.len() < self.keep {
             used.push(made);
         }
         drop(used);
@@ -133,14 +185,15 @@ impl FrameHolder {
             evidence.give_back(&self.small);
         }
         self.middle.give(std::mem::replace(&mut enlarged.frame.planes, planes));
-        enlarged
+        Ok(enlarged)
     }
 }
 
 /// Back-projection of what a network has made.
 struct Holder {
     solver: Reconstructor,
-    steps: usize,
+    /// Steps with the frame alone, and with neighbours.
+    steps: [usize; 2],
     from: PictureLayout,
     light: Option<Light>,
     cpu: CpuLevel,

@@ -169,7 +169,9 @@ fn hold(
     control: &Control,
 ) -> Result<()> {
     for refined in input {
-        if output.send(control.timed(Stage::Hold, 1, || pool.install(|| holder.hold(refined)))).is_err() {
+        let index = refined.enlarged.frame.index;
+        let held = control.timed(Stage::Hold, 1, || pool.install(|| holder.hold(refined)));
+        if output.send(held.map_err(|e| e.at(Stage::Hold, Some(index)))?).is_err() {
             break;
         }
     }

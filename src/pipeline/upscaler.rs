@@ -1,6 +1,5 @@
 //! Frames in, frames out: the library's face for programs that have pictures of their own.
 
-use super::budget::NETWORK_MEMORY;
 use super::evidence::Evidence;
 use super::maps::Maps;
 use super::method::{Method, Preset};
@@ -139,7 +138,9 @@ impl Upscaler {
         while let Some(enlarged) = self.enlarger.next_ready(ended)? {
             match &mut self.refining {
                 Some((refiner, holder)) => {
-                    refined.extend(refiner.refine(vec![enlarged])?.into_iter().map(|refined| holder.hold(refined)));
+                    for made in refiner.refine(vec![enlarged])? {
+                        refined.push(holder.hold(made)?);
+                    }
                 }
                 None => refined.push(enlarged),
             }
@@ -234,7 +235,7 @@ impl UpscalerBuilder {
         let plan = self.options.resolve(&self.layout)?;
         let registrar = FrameRegistrar::for_plan(&plan, self.cpu)?;
         let [small, middle, large] = [0, 1, 1].map(PlanePool::new);
-        let refining = refining(&plan, [small.clone(), middle.clone(), large], NETWORK_MEMORY, self.cpu)?;
+        let refining = refining(&plan, [small.clone(), middle.clone(), large], None, self.cpu)?;
         let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, middle, self.cpu)?.with_maps(self.maps);
         Ok(Upscaler { plan, registrar, enlarger, refining })
     }

@@ -25,7 +25,7 @@ pub use reference::{Picture, run};
 pub use runner::Runner;
 pub use settings::{Settings, Tile};
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// Name of the network that is part of the program; a file of that name is read as `./builtin`.
 pub const BUILTIN: &str = "builtin";
@@ -52,10 +52,15 @@ impl Network {
     /// The network that the tensors of a checkpoint make.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Input`] if they are of no known architecture, or not all and only those of one; the message
-    /// lists what does not fit.
+    /// [`crate::error::Kind::Input`] if they are of no known architecture, or not all and only those of one, or no numbers; the
+    /// message lists what does not fit.
     pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
-        architecture::detect(checkpoint)
+        let network = architecture::detect(checkpoint)?;
+        let broken = checkpoint.tensors.iter().find(|(_, tensor)| tensor.values.iter().any(|value| !value.is_finite()));
+        match broken {
+            Some((name, _)) => Err(Error::new(Kind::Input, format!("tensor {name:?} has values that are no numbers"))),
+            None => Ok(network),
+        }
     }
 
     /// The network that is part of the program: Compact x4 with 24 features, trained by this project on pictures that a

@@ -88,26 +88,51 @@ impl Runner {
         self.scale
     }
 
-    /// Bytes that the network and a run on `rows x columns` pixels take here (on another device, there).
-    pub fn memory(&self, rows: usize, columns: usize) -> u64 {
-        let weights = if let Executor::Engine(engine) = &self.executor { engine.weights() } else { 0 };
-        weights + self.largest(&self.pieces((rows, columns)))
+    /// Bytes of the weights.
+    pub fn weights(&self) -> u64 {
+        if let Executor::Engine(engine) = &self.executor { engine.weights() } else { 0 }
     }
 
-    fn execute(&self, input: ArrayView3<'_, f32>, out: ArrayViewMut3<'_, f32>) -> Result<()> {
+    /// Bytes that a run on `rows x columns` pixels by so many threads takes here (on another device, there).
+    pub fn memory(&self, rows: usize, columns: usize, workers: usize) -> u64 {
+        let pieces = self.pieces((rows, columns));
+        let bytes = |piece: &Piece| self.bytes(workers, (piece.read[0].len(), piece.read[1].len()));
+        let piece = pieces.iter().map(bytes).max().unwrap_or(0);
+        // Pieces that are not the whole picture are computed beside it.
+        let beside = |piece: &Piece| {
+            let pixels = piece.read[0].len() * piece.read[1].len();
+            4 * (self.input.channels() * pixels * (1 + self.scale * self.scale)) as u64
+        };
+        piece + if pieces.len() > 1 { pieces.iter().map(beside).max().unwrap_or(0) } else { 0 }
+    }
+
+    /// Takes at most so many bytes for runs to come, where pieces are not given.
+    pub fn limit(&self, bytes: u64) {
+        self.memory.store(bytes, Ordering::Relaxed);
+    }
+
+    fn execute(&self, workers: usize, input: ArrayView3<'_, f32>, out: ArrayViewMut3<'_, f32>) -> Result<()> {
         match &self.executor {
-            Executor::Engine(engine) => engine.run(input, out),
+            Executor::Engine(engine) => engine.run_by(workers, input, out),
             Executor::Device(device, _) => device.run(input, out),
         }
     }
 
     /// Runs the network: `input` is `channels x rows x columns`, `out` has [`Self::scale`] times the rows and columns.
     ///
-    /// A device that runs out of memory is asked again with smaller pieces.
+    /// Where memory runs out smaller pieces are taken.
     ///
     /// # Errors
     /// [`Kind::Usage`] if sizes do not fit; [`Kind::Resource`] where even the smallest pieces are too large.
-    pub fn run(&self, input: ArrayView3<'_, f32>, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
+    pub fn run(&self, input: ArrayView3<'_, f32>, out: ArrayViewMut3<'_, f32>) -> Result<()> {
+        self.run_by(rayon::current_num_threads(), input, out)
+    }
+
+    /// The same on so many threads of the current pool; the result is the same.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub fn run_by(&self, workers: usize, input: ArrayView3<'_, f32>, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
         let (channels, rows, columns) = input.dim();
         let ((_, high, wide), scale) = (out.dim(), self.scale());
         let fits = channels == self.input().channels() && (high, wide) == (rows * scale, columns * scale);
@@ -117,7 +142,7 @@ impl Runner {
         }
         loop {
             let pieces = self.pieces((rows, columns));
-            match self.run_pieces(&pieces, input, &mut out) {
+            match self.run_pieces(&pieces, workers, input, &mut out) {
                 Err(error) if error.kind() == Kind::Resource && self.tile == Tile::Auto => {
                     let used = self.largest(&pieces);
                     self.memory.store(used / 2, Ordering::Relaxed);
@@ -130,20 +155,26 @@ impl Runner {
         }
     }
 
-    fn run_pieces(&self, pieces: &[Piece], input: ArrayView3<'_, f32>, out: &mut ArrayViewMut3<'_, f32>) -> Result<()> {
+    fn run_pieces(
+        &self,
+        pieces: &[Piece],
+        workers: usize,
+        input: ArrayView3<'_, f32>,
+        out: &mut ArrayViewMut3<'_, f32>,
+    ) -> Result<()> {
         let (scale, multiple) = (self.scale, self.multiple);
         for Piece { own: [rows, columns], read: [from_rows, from_columns] } in pieces {
             let seen = input.slice(s![.., from_rows.clone(), from_columns.clone()]);
             let whole = rows == from_rows && columns == from_columns;
             let mut part = out.slice_mut(s![.., scaled(rows, scale), scaled(columns, scale)]);
             if whole && rows.len().is_multiple_of(multiple) && columns.len().is_multiple_of(multiple) {
-                self.execute(seen, part)?;
+                self.execute(workers, seen, part)?;
                 continue;
             }
             let filled = filled(seen, multiple);
             let (_, high, wide) = filled.dim();
             let mut made = Picture::zeros((part.dim().0, high * scale, wide * scale));
-            self.execute(filled.view(), made.view_mut())?;
+            self.execute(workers, filled.view(), made.view_mut())?;
             let inside = |own: &Range<usize>, read: &Range<usize>| own.start - read.start..own.end - read.start;
             let (rows, columns) = (inside(rows, from_rows), inside(columns, from_columns));
             part.assign(&made.slice(s![.., scaled(&rows, scale), scaled(&columns, scale)]));
@@ -153,14 +184,15 @@ impl Runner {
 
     /// Most bytes that one of the pieces takes.
     fn largest(&self, pieces: &[Piece]) -> u64 {
-        pieces.iter().map(|piece| self.bytes((piece.read[0].len(), piece.read[1].len()))).max().unwrap_or(0)
+        pieces.iter().map(|piece| self.bytes(0, (piece.read[0].len(), piece.read[1].len()))).max().unwrap_or(0)
     }
 
-    /// Bytes of a run on so many rows and columns; what each thread needs beside is small, and must not have a say.
-    fn bytes(&self, (rows, columns): (usize, usize)) -> u64 {
+    /// Bytes of a run on so many rows and columns by so many threads. How pictures are divided must not depend on threads: that is
+    /// asked for none.
+    fn bytes(&self, workers: usize, (rows, columns): (usize, usize)) -> u64 {
         let fill = |side: usize| side.next_multiple_of(self.multiple);
         match &self.executor {
-            Executor::Engine(engine) => engine.memory(fill(rows), fill(columns)),
+            Executor::Engine(engine) => engine.memory_of(workers, fill(rows), fill(columns)),
             Executor::Device(_, each) => each * (fill(rows) * fill(columns)) as u64,
         }
     }
@@ -183,7 +215,10 @@ impl Runner {
         let step = ALIGNMENT * self.multiple;
         let overlap = self.reach.unwrap_or(UNBOUNDED_REACH).next_multiple_of(step);
         let sides = match self.tile {
-            Tile::Pixels(side) => (side.next_multiple_of(step), side.next_multiple_of(step)),
+            Tile::Pixels(side) => {
+                let side = side.clamp(1, size.0.max(size.1)).next_multiple_of(step);
+                (side, side)
+            }
             Tile::Auto => self.sides(size, limit, (step, overlap)),
         };
         let (down, across) = (divide(size.0, sides.0, overlap), divide(size.1, sides.1, overlap));
@@ -205,7 +240,7 @@ impl Runner {
         let mut choices: Vec<(usize, usize)> =
             counts(rows).flat_map(|down| counts(columns).map(move |across| (down, across))).collect();
         choices.sort_by_key(|choice| size(*choice).0 * choice.0 * size(*choice).1 * choice.1);
-        let fitting = choices.iter().copied().find(|choice| self.bytes(size(*choice)) <= limit);
+        let fitting = choices.iter().copied().find(|choice| self.bytes(0, size(*choice)) <= limit);
         let least = || choices.iter().copied().min_by_key(|choice| size(*choice).0 * size(*choice).1);
         let (down, across) = fitting.or_else(least).unwrap_or((1, 1));
         (side(rows, down), side(columns, across))

@@ -48,8 +48,8 @@ pub enum Tile {
     Pixels(usize),
 }
 
-/// Smallest piece.
-const LEAST_TILE: usize = 16;
+/// Smallest and largest piece.
+const TILES: std::ops::RangeInclusive<usize> = 16..=65536;
 
 impl FromStr for Tile {
     type Err = Error;
@@ -59,8 +59,11 @@ impl FromStr for Tile {
             return Ok(Self::Auto);
         }
         match text.parse() {
-            Ok(pixels) if pixels >= LEAST_TILE => Ok(Self::Pixels(pixels)),
-            _ => Err(Error::new(Kind::Usage, format!("tile {text:?} is neither auto nor {LEAST_TILE} pixels or more"))),
+            Ok(pixels) if TILES.contains(&pixels) => Ok(Self::Pixels(pixels)),
+            _ => {
+                let (least, most) = TILES.into_inner();
+                Err(Error::new(Kind::Usage, format!("tile {text:?} is neither auto nor {least} to {most} pixels")))
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use ndarray::{ArrayView3, ArrayViewMut3};
 
-use super::memory::Arena;
+use super::memory::{Arena, NoMemory};
 use super::plan::{Laid, Plan, UnitId, padded};
 use super::product::BLOCK;
 use super::program::{Program, StepId};
@@ -24,8 +24,10 @@ pub(crate) struct Memory {
     /// The program and the size that it is laid out for.
     owner: Option<(u64, (usize, usize))>,
     pictures: Arena,
-    /// Of each worker, for pixels and for sums.
-    scratch: Vec<Arena>,
+    /// For pixels and sums of all workers, and the numbers of each.
+    scratch: Arena,
+    /// See above.
+    each: usize,
     /// The blocks of every picture.
     planes: Vec<Vec<Plane>>,
     /// What every step convolves, block by block.
@@ -49,34 +51,36 @@ impl std::fmt::Debug for Memory {
 
 impl Memory {
     /// For a plan of `program` and so many workers.
-    pub(crate) fn new(program: &Program, plan: &Plan, workers: usize) -> Self {
+    pub(crate) fn new(program: &Program, plan: &Plan, workers: usize) -> Result<Self, NoMemory> {
         let mut memory = Self {
             owner: None,
-            pictures: Arena::huge(plan.floats),
-            scratch: Vec::new(),
+            pictures: Arena::huge(plan.floats)?,
+            scratch: Arena::huge(workers * plan.scratch_of_worker())?,
+            each: plan.scratch_of_worker(),
             planes: Vec::new(),
             sources: Vec::new(),
             done: Vec::new(),
             total: Vec::new(),
         };
-        memory.fit(program, plan, workers);
-        memory
+        memory.fit(program, plan, workers)?;
+        Ok(memory)
     }
 
     /// Makes it fit another plan, or another number of workers; what is large enough is kept.
-    pub(crate) fn fit(&mut self, program: &Program, plan: &Plan, workers: usize) {
+    pub(crate) fn fit(&mut self, program: &Program, plan: &Plan, workers: usize) -> Result<(), NoMemory> {
         assert_eq!(program.id, plan.program, "the plan of this program");
         if self.pictures.floats() < plan.floats {
+            self.owner = None;
             self.pictures = Arena::new(0);
-            self.pictures = Arena::huge(plan.floats);
+            self.pictures = Arena::huge(plan.floats)?;
         }
-        let scratch = plan.scratch.0 + plan.scratch.1;
-        self.scratch.retain(|arena| arena.floats() >= scratch);
-        while self.scratch.len() < workers {
-            self.scratch.push(Arena::huge(scratch));
+        self.each = plan.scratch_of_worker();
+        if self.scratch.floats() < workers * self.each {
+            self.scratch = Arena::new(0);
+            self.scratch = Arena::huge(workers * self.each)?;
         }
         if self.owner == Some((plan.program, plan.input)) {
-            return;
+            return Ok(());
         }
         self.planes = (0..plan.steps.len()).map(|step| planes(program, plan, step, &self.pictures)).collect();
         let sources = program.steps.iter().map(|step| {
@@ -88,6 +92,7 @@ impl Memory {
         let counters = |n: usize| (0..n).map(|_| AtomicU32::new(0)).collect();
         (self.done, self.total) = (counters(plan.counters), counters(plan.steps.len()));
         self.owner = Some((plan.program, plan.input));
+        Ok(())
     }
 
     /// Zeros where all pictures have zeros.
@@ -108,8 +113,7 @@ impl Memory {
 
     /// Bytes that it has taken, but for what is small.
     pub(crate) fn bytes(&self) -> u64 {
-        let scratch: usize = self.scratch.iter().map(Arena::floats).sum();
-        4 * (self.pictures.floats() + scratch) as u64
+        (self.pictures.bytes() + self.scratch.bytes()) as u64
     }
 }
 
@@ -189,7 +193,7 @@ impl<'a> Job<'a> {
 
     /// Takes units until none is left. Any number of threads may call it at once; those for which there is no memory return.
     pub(crate) fn work(&self) {
-        let Some(scratch) = self.memory.scratch.get(self.workers.fetch_add(1, Ordering::Relaxed)) else { return };
+        let Some(scratch) = self.scratch(self.workers.fetch_add(1, Ordering::Relaxed)) else { return };
         let guard = Guard(&self.failed);
         while let Some(unit) = self.plan.order.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             if !self.wait(*unit) {
@@ -204,6 +208,13 @@ impl<'a> Job<'a> {
             self.memory.total[step].fetch_add(1, Ordering::Release);
         }
         std::mem::forget(guard);
+    }
+
+    /// Scratch memory of a worker; `None` if there are more workers than it was made for.
+    fn scratch(&self, worker: usize) -> Option<*mut f32> {
+        let Memory { scratch, each, .. } = self.memory;
+        // SAFETY: the part of this worker ends within the memory.
+        ((worker + 1) * each <= scratch.floats()).then(|| unsafe { scratch.pointer().add(worker * each) })
     }
 
     /// Whether all was done.
@@ -259,7 +270,7 @@ impl<'a> Job<'a> {
     ///
     /// # Safety
     /// All that it reads is complete, and nobody else uses what it writes or the scratch memory.
-    unsafe fn take(&self, id: UnitId, scratch: &Arena) {
+    unsafe fn take(&self, id: UnitId, scratch: *mut f32) {
         let step = id.step as usize;
         match self.program.steps[step].layer() {
             // SAFETY: what the caller says.
@@ -287,7 +298,7 @@ impl<'a> Job<'a> {
     }
 
     /// See [`Job::take`].
-    unsafe fn convolve(&self, id: UnitId, layer: &Layer, scratch: &Arena) {
+    unsafe fn convolve(&self, id: UnitId, layer: &Layer, scratch: *mut f32) {
         let (n, across) = (id.step as usize, id.across as usize);
         let (step, laid) = (&self.program.steps[n], &self.plan.steps[n]);
         let unit_of = match layer.way {
@@ -307,10 +318,10 @@ impl<'a> Job<'a> {
             y: id.group as usize * ROWS,
             x: (border(across), border(across + 1)),
             zeros: self.memory.pictures.pointer(),
-            pixels: scratch.pointer(),
+            pixels: scratch,
             pixels_strides: layer.from,
             // SAFETY: scratch memory has place for both, one after the other.
-            sums: unsafe { scratch.pointer().add(self.plan.scratch.0) },
+            sums: unsafe { scratch.add(self.plan.scratch.0) },
             sums_strides: layer.sums,
         };
         debug_assert!(unit.x.1 <= padded(laid.columns) && unit.x.1 * BLOCK <= self.plan.floats);
@@ -361,8 +372,8 @@ mod tests {
             let mut memory = None;
             for (rows, columns) in [(41, 23), (9, 50), (50, 1), (3, 96)] {
                 let plan = Plan::new(&program, rows, columns);
-                let memory = memory.get_or_insert_with(|| Memory::new(&program, &plan, 1));
-                memory.fit(&program, &plan, 1);
+                let memory = memory.get_or_insert_with(|| Memory::new(&program, &plan, 1).expect("memory"));
+                memory.fit(&program, &plan, 1).expect("memory");
                 let (input, mut out) = (Array3::ones((3, rows, columns)), Array3::zeros((5, 2 * rows, 2 * columns)));
                 let job = Job::new(&program, &plan, memory, input.view(), out.view_mut()).expect("columns together");
                 job.work();
@@ -385,7 +396,7 @@ mod tests {
     fn a_failed_worker_stops_the_others() {
         let program = program(CpuLevel::SCALAR);
         let plan = Plan::new(&program, 16, 16);
-        let mut memory = Memory::new(&program, &plan, 1);
+        let mut memory = Memory::new(&program, &plan, 1).expect("memory");
         let (input, mut out) = (Array3::ones((3, 16, 16)), Array3::zeros((5, 32, 32)));
         let job = Job::new(&program, &plan, &mut memory, input.view(), out.view_mut()).expect("columns together");
         // A unit that was taken and will never be done.

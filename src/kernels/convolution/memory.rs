@@ -8,6 +8,10 @@ const LINE: usize = 64;
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
 
+/// Memory that the system does not give: so many bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoMemory(pub(crate) usize);
+
 /// Zeroed numbers, of which threads write disjoint parts through a pointer.
 pub(super) struct Arena {
     start: NonNull<f32>,
@@ -24,20 +28,18 @@ impl Arena {
     /// So many zeros.
     pub(super) fn new(floats: usize) -> Self {
         let layout = layout(floats, LINE);
-        Self::zeroed(floats, layout, false)
+        Self::zeroed(floats, layout, false).unwrap_or_else(|_| handle_alloc_error(layout))
     }
 
     /// The same on huge pages, where the system has them: what is used all the time then lies at places of its own in the caches,
     /// and the many streams of a unit need few entries of the table of pages.
-    pub(super) fn huge(floats: usize) -> Self {
-        let layout = layout(floats, HUGE);
-        Self::zeroed(floats, layout, true)
+    pub(super) fn huge(floats: usize) -> Result<Self, NoMemory> {
+        Self::zeroed(floats, layout(floats, HUGE), true)
     }
 
-    fn zeroed(floats: usize, layout: Layout, huge: bool) -> Self {
+    fn zeroed(floats: usize, layout: Layout, huge: bool) -> Result<Self, NoMemory> {
         // SAFETY: the layout has at least one line.
-        let start = unsafe { alloc(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        let start = NonNull::new(unsafe { alloc(layout) }).ok_or(NoMemory(layout.size()))?;
         #[cfg(target_os = "linux")]
         if huge {
             // SAFETY: the pages belong to this memory alone, and the advice changes nothing that is in them. Systems that do not take it
@@ -46,7 +48,7 @@ impl Arena {
         }
         // SAFETY: the memory is as large as its layout.
         unsafe { start.as_ptr().write_bytes(0, layout.size()) };
-        Self { start: start.cast(), floats, layout }
+        Ok(Self { start: start.cast(), floats, layout })
     }
 
     /// A copy of `values`, padded with zeros.
@@ -61,6 +63,11 @@ impl Arena {
         self.floats
     }
 
+    /// Bytes taken from the system.
+    pub(super) fn bytes(&self) -> usize {
+        self.layout.size()
+    }
+
     pub(super) fn pointer(&self) -> *mut f32 {
         self.start.as_ptr()
     }
@@ -71,6 +78,11 @@ impl Drop for Arena {
         // SAFETY: made with this layout.
         unsafe { dealloc(self.start.as_ptr().cast(), self.layout) }
     }
+}
+
+/// Bytes that [`Arena::huge`] takes for so many numbers.
+pub(super) fn huge_bytes(floats: usize) -> usize {
+    layout(floats, HUGE).size()
 }
 
 fn layout(floats: usize, align: usize) -> Layout {

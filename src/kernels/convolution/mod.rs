@@ -22,6 +22,7 @@ mod unit;
 mod weights;
 
 pub(crate) use job::{Job, Memory};
+pub(crate) use memory::NoMemory;
 #[doc(hidden)]
 pub use peak::peak;
 pub(crate) use plan::Plan;

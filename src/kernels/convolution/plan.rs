@@ -5,6 +5,7 @@
 //! whole. The order is fixed, and a unit needs only units before it; so workers that take units in this order and wait for what
 //! they need can never wait for each other in a circle, however many they are.
 
+use super::memory::huge_bytes;
 use super::product::BLOCK;
 use super::program::{Action, Program, Reading, Step, StepId};
 use super::unit::ROWS;
@@ -103,8 +104,13 @@ impl Plan {
 
     /// Bytes of memory of a run with so many workers.
     pub(crate) fn bytes(&self, workers: usize) -> u64 {
-        let floats = self.floats + workers * (self.scratch.0 + self.scratch.1) + self.counters + self.steps.len();
-        (4 * floats + self.order.len() * size_of::<UnitId>()) as u64
+        let pages = huge_bytes(self.floats) + huge_bytes(workers * self.scratch_of_worker());
+        (pages + 4 * (self.counters + self.steps.len()) + self.order.len() * size_of::<UnitId>()) as u64
+    }
+
+    /// Numbers of scratch memory of a worker.
+    pub(super) fn scratch_of_worker(&self) -> usize {
+        (self.scratch.0 + self.scratch.1).next_multiple_of(BLOCK)
     }
 
     /// Rows and columns of the input.

@@ -12,7 +12,7 @@ use ndarray::{Array3, ArrayView3, ArrayViewMut3};
 use super::network::{Input, Network};
 use crate::error::{Error, Kind, Result};
 use crate::kernels::CpuLevel;
-use crate::kernels::convolution::{Job, Memory, Plan, Program};
+use crate::kernels::convolution::{Job, Memory, NoMemory, Plan, Program};
 
 /// Sizes whose plans are kept.
 const PLANS: usize = 8;
@@ -80,7 +80,12 @@ impl Engine {
 
     /// Bytes of the buffers of one run with an input of this size, on the current pool. Two runs at once take it twice.
     pub fn memory(&self, rows: usize, columns: usize) -> u64 {
-        self.plan(rows, columns).bytes(rayon::current_num_threads())
+        self.memory_of(rayon::current_num_threads(), rows, columns)
+    }
+
+    /// The same for so many threads.
+    pub(super) fn memory_of(&self, workers: usize, rows: usize, columns: usize) -> u64 {
+        self.plan(rows, columns).bytes(workers)
     }
 
     /// Bytes of the buffers that are kept for the next run.
@@ -93,8 +98,18 @@ impl Engine {
     ///
     /// # Errors
     /// [`Kind::Usage`] if the channels are not the network's, a side is 0 or not a multiple of [`Network::multiple`], or `out` has
-    /// not the size of the result.
-    pub fn run(&self, input: ArrayView3<'_, f32>, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
+    /// not the size of the result; [`Kind::Resource`] if there is not enough memory.
+    pub fn run(&self, input: ArrayView3<'_, f32>, out: ArrayViewMut3<'_, f32>) -> Result<()> {
+        self.run_by(rayon::current_num_threads(), input, out)
+    }
+
+    /// The same on so many threads of the pool.
+    pub(super) fn run_by(
+        &self,
+        workers: usize,
+        input: ArrayView3<'_, f32>,
+        mut out: ArrayViewMut3<'_, f32>,
+    ) -> Result<()> {
         let (_, rows, columns) = input.dim();
         self.input.check(self.multiple, input.dim())?;
         let plan = self.plan(rows, columns);
@@ -105,32 +120,45 @@ impl Engine {
                 format!("{given} channels of {wide}x{by} for a result of {channels} channels of {width}x{height}");
             return Err(Error::new(Kind::Usage, message));
         }
-        if self.run_on(&plan, input.view(), out.view_mut())? {
+        if self.run_on(&plan, workers, input.view(), out.view_mut())? {
             return Ok(());
         }
         // Columns that are not next to each other.
         let mut whole = Array3::zeros(out.dim());
-        self.run_on(&plan, input.as_standard_layout().view(), whole.view_mut())?;
+        self.run_on(&plan, workers, input.as_standard_layout().view(), whole.view_mut())?;
         out.assign(&whole);
         Ok(())
     }
 
     /// Runs a plan; `false` if columns are not next to each other.
-    fn run_on(&self, plan: &Plan, input: ArrayView3<'_, f32>, mut out: ArrayViewMut3<'_, f32>) -> Result<bool> {
-        let workers = rayon::current_num_threads();
+    fn run_on(
+        &self,
+        plan: &Plan,
+        workers: usize,
+        input: ArrayView3<'_, f32>,
+        mut out: ArrayViewMut3<'_, f32>,
+    ) -> Result<bool> {
+        let too_large = |NoMemory(bytes): NoMemory| {
+            let message =
+                format!("a run of the network needs {} MiB of memory more than there is", bytes.div_ceil(1 << 20));
+            Error::new(Kind::Resource, message).hint("smaller pieces take less: --tile")
+        };
         let spare = locked(&self.spare).pop();
         let mut memory = match spare {
             Some(mut memory) => {
-                memory.fit(&self.program, plan, workers);
+                memory.fit(&self.program, plan, workers).map_err(too_large)?;
                 memory
             }
-            None => Memory::new(&self.program, plan, workers),
+            None => Memory::new(&self.program, plan, workers).map_err(too_large)?,
         };
         let Some(job) = Job::new(&self.program, plan, &mut memory, input, out.view_mut()) else {
             locked(&self.spare).push(memory);
             return Ok(false);
         };
-        rayon::scope(|scope| (0..workers).for_each(|_| scope.spawn(|_| job.work())));
+        match workers {
+            1 => job.work(),
+            _ => rayon::scope(|scope| (0..workers).for_each(|_| scope.spawn(|_| job.work()))),
+        }
         if !job.is_complete() {
             return Err(Error::new(Kind::Bug, "a network was not run to its end"));
         }
