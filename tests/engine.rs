@@ -136,6 +136,19 @@ fn odd() -> Network {
     maker.network(6, 1)
 }
 
+/// Bilinear enlargement of features, of the input, and beside what it is added to.
+fn interpolated(inner: usize, outer: usize) -> Network {
+    let mut maker = Maker::new();
+    let features = maker.small(0, 3, 20);
+    let large = maker.add(Op::Bilinear(inner), &[features]);
+    let next = maker.small(large, 20, 3 * outer * outer);
+    let shuffled = maker.add(Op::Shuffle(outer), &[next]);
+    let base = maker.add(Op::Bilinear(inner * outer), &[0]);
+    let last = maker.small(shuffled, 3, 3);
+    maker.add(Op::Add(1.0), &[last, base]);
+    maker.network(inner * outer, 1)
+}
+
 /// Convolutions with every way to finish, between numbers of channels.
 fn finishes(a: usize, b: usize) -> Network {
     let mut maker = Maker::new();
@@ -205,6 +218,9 @@ fn all_sizes_give_what_the_plain_way_gives() {
     let sizes = [(1, 1), (3, 5), (13, 27), (4, 4), (1, 70), (37, 2), (64, 64), (50, 131)];
     same_as_plain(&compact(24, 3, 3), &sizes);
     same_as_plain(&odd(), &sizes);
+    for (inner, outer) in [(2, 1), (3, 1), (1, 2), (4, 2)] {
+        same_as_plain(&interpolated(inner, outer), &sizes);
+    }
     let even: Vec<_> = sizes.map(|(rows, columns)| (2 * rows, 2 * columns)).to_vec();
     same_as_plain(&dense(16, 8), &even[..7]);
     same_as_plain(&dense(24, 12), &even[..5]);

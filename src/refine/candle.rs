@@ -210,6 +210,7 @@ fn layer(op: &Op, place: &Place) -> Computed<Layer> {
             let (_, _, rows, columns) = x[0].dims4()?;
             x[0].upsample_nearest2d(rows * factor, columns * factor)
         }),
+        Op::Bilinear(factor) => Box::new(move |x| between(&between(x[0], 3, factor)?, 2, factor)),
         Op::Shuffle(r) => Box::new(move |x| shuffled(x[0], r)),
         Op::Unshuffle(r) => Box::new(move |x| unshuffled(x[0], r)),
     })
@@ -243,6 +244,24 @@ fn framed(picture: &Tensor, (height, width): (usize, usize), border: Border) -> 
         Border::Zeros => picture.pad_with_zeros(2, height, height)?.pad_with_zeros(3, width, width),
         Border::Repeated => picture.pad_with_same(2, height, height)?.pad_with_same(3, width, width),
     }
+}
+
+/// A picture with `r` pixels for each one along the axis `axis`, interpolated between their middles.
+fn between(picture: &Tensor, axis: usize, r: usize) -> Computed<Tensor> {
+    let mut sizes = picture.dims().to_vec();
+    let framed = picture.pad_with_same(axis, 1, 1)?;
+    let phase = |n: usize| {
+        // Half a pixel to the left of the middle at most, and less than half to the right of it.
+        let from_middle = (n as f64 + 0.5) / r as f64 - 0.5;
+        let left = usize::from(from_middle >= 0.0);
+        let share = from_middle + (1 - left) as f64;
+        let part = |first: usize, share: f64| framed.narrow(axis, first, sizes[axis])?.affine(share, 0.0);
+        part(left, 1.0 - share)? + part(left + 1, share)?
+    };
+    let phases = (0..r).map(phase).collect::<Computed<Vec<Tensor>>>()?;
+    let together = Tensor::stack(&phases, axis + 1)?;
+    sizes[axis] *= r;
+    together.reshape(sizes)
 }
 
 fn shuffled(picture: &Tensor, r: usize) -> Computed<Tensor> {
@@ -317,6 +336,9 @@ mod tests {
             ("add a share", vec![Op::Relu, Op::Add(0.2)]),
             ("concat", vec![Op::Relu, Op::Concat]),
             ("repeat", vec![Op::Repeat(3)]),
+            ("bilinear", vec![Op::Bilinear(2)]),
+            ("bilinear, odd", vec![Op::Bilinear(3)]),
+            ("bilinear by one", vec![Op::Bilinear(1)]),
             ("unshuffle", vec![Op::Unshuffle(2)]),
             ("both shuffles", vec![Op::Unshuffle(2), Op::Relu, Op::Shuffle(2)]),
             ("three to a side", vec![convolution((3, 18), (3, 3), Border::Zeros, true), Op::Shuffle(3)]),

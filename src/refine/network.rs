@@ -77,6 +77,9 @@ pub enum Op {
     Concat,
     /// Every pixel repeated so many times along both axes.
     Repeat(usize),
+    /// So many times the rows and columns, interpolated linearly between the middles of pixels; outside of those of the
+    /// outermost ones their values (PyTorch's `bilinear` with `align_corners=False`).
+    Bilinear(usize),
     /// Channels `r * r` for one, their pixels as blocks of `r x r` (Shi et al. 2016, doi:10.1109/CVPR.2016.207).
     Shuffle(usize),
     /// The inverse of it.
@@ -167,6 +170,7 @@ impl Network {
                     (rows.max(columns) / 2) as f64 / sizes[n + 1]
                 }
                 Op::Unshuffle(factor) => (factor - 1) as f64 / sizes[node.takes[0]],
+                Op::Bilinear(_) => 1.0 / sizes[node.takes[0]],
                 _ => 0.0,
             };
             reach.push(from + own);
@@ -207,7 +211,7 @@ impl Network {
         for node in &self.nodes {
             let from: f64 = sizes[node.takes[0]];
             sizes.push(match node.op {
-                Op::Repeat(factor) | Op::Shuffle(factor) => from * factor as f64,
+                Op::Repeat(factor) | Op::Bilinear(factor) | Op::Shuffle(factor) => from * factor as f64,
                 Op::Unshuffle(factor) => from / factor as f64,
                 Op::Mean => 0.0,
                 _ => from,

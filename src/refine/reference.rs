@@ -57,6 +57,7 @@ fn apply(op: &Op, taken: &[&Picture]) -> Picture {
             let size = (channels, rows * factor, columns * factor);
             Picture::from_shape_fn(size, |(c, y, x)| first[[c, y / factor, x / factor]])
         }
+        Op::Bilinear(factor) => bilinear(first, *factor),
         Op::Shuffle(r) => {
             let (channels, rows, columns) = first.dim();
             let size = (channels / (r * r), rows * r, columns * r);
@@ -69,6 +70,21 @@ fn apply(op: &Op, taken: &[&Picture]) -> Picture {
             Picture::from_shape_fn(size, |at| first[from(at)])
         }
     }
+}
+
+fn bilinear(picture: &Picture, factor: usize) -> Picture {
+    let (channels, rows, columns) = picture.dim();
+    // The two pixels that a position lies between, and the share of the second.
+    let between = |at: usize, n: usize| {
+        let position = ((at as f64 + 0.5) / factor as f64 - 0.5).clamp(0.0, (n - 1) as f64);
+        let first = position.floor();
+        (first as usize, (first as usize + 1).min(n - 1), (position - first) as f32)
+    };
+    Picture::from_shape_fn((channels, rows * factor, columns * factor), |(c, y, x)| {
+        let ((above, below, down), (left, right, across)) = (between(y, rows), between(x, columns));
+        let line = |y: usize| (1.0 - across) * picture[[c, y, left]] + across * picture[[c, y, right]];
+        (1.0 - down) * line(above) + down * line(below)
+    })
 }
 
 fn concat(taken: &[&Picture]) -> Picture {

@@ -46,6 +46,7 @@ pub(super) enum Action {
     Multiply,
     Concat,
     Repeat(usize),
+    Bilinear(usize),
     Shuffle(usize),
     Unshuffle(usize),
     Mean,
@@ -63,6 +64,8 @@ pub(super) enum Reading {
     Around(usize),
     /// Row `y / r` for row `y`.
     Over(usize),
+    /// The two rows that row `y` of a picture so many times as large lies between.
+    Between(usize),
     /// Rows from `y * r` for row `y`.
     Times(usize),
     All,
@@ -75,11 +78,20 @@ impl Reading {
         let (first, last) = match self {
             Self::Around(reach) => (first.saturating_sub(reach), last + reach),
             Self::Over(r) => (first / r, last / r),
+            Self::Between(r) => (between(first, r).0, between(last, r).0 + 1),
             Self::Times(r) => (first * r, last * r + r - 1),
             Self::All => (0, usize::MAX - 1),
         };
         (first / ROWS, (last / ROWS).min(groups - 1))
     }
+}
+
+/// Where the middle of pixel `at` lies along an axis before it is enlarged by `r`: the pixel at or before it, not before the
+/// first one, and the share of the next pixel.
+pub(super) fn between(at: usize, r: usize) -> (usize, f32) {
+    // Whole numbers, in parts of half a pixel of the result, so no CPU can round it to another row.
+    let parts = (2 * at + 1).saturating_sub(r);
+    (parts / (2 * r), (parts % (2 * r)) as f32 / (2 * r) as f32)
 }
 
 pub(super) struct Step {
@@ -111,6 +123,7 @@ impl Step {
                 Way::Direct { reach, .. } => Reading::Around(reach.0),
             },
             Action::Repeat(r) | Action::Shuffle(r) => Reading::Over(*r),
+            Action::Bilinear(r) => Reading::Between(*r),
             Action::Unshuffle(r) => Reading::Times(*r),
             Action::Mean => Reading::All,
             Action::Multiply if n == 1 => Reading::All,
@@ -125,7 +138,7 @@ impl Step {
             assert!(sizes.iter().all(|size| *size == (rows, columns)), "pictures of one size are wanted: {sizes:?}");
         };
         match self.action {
-            Action::Repeat(r) | Action::Shuffle(r) => (rows * r, columns * r),
+            Action::Repeat(r) | Action::Bilinear(r) | Action::Shuffle(r) => (rows * r, columns * r),
             Action::Unshuffle(r) => (rows / r, columns / r),
             Action::Mean => (1, 1),
             Action::Multiply => {
@@ -232,6 +245,12 @@ impl Program {
     pub(crate) fn repeat(&mut self, r: usize, of: StepId) -> StepId {
         assert!(r > 0, "a factor");
         self.push(Action::Repeat(r), &[of], self.channels(of))
+    }
+
+    /// Enlarged `r` times along both axes by linear interpolation.
+    pub(crate) fn bilinear(&mut self, r: usize, of: StepId) -> StepId {
+        assert!(r > 0, "a factor");
+        self.push(Action::Bilinear(r), &[of], self.channels(of))
     }
 
     /// Channels into blocks of `r x r` pixels.

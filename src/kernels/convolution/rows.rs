@@ -1,7 +1,7 @@
 //! Steps that are not convolutions, a few rows at a time: plain code, the same at every CPU level.
 
 use super::product::BLOCK;
-use super::program::{Action, Each, Step};
+use super::program::{Action, Each, Step, between};
 use super::unit::{Plane, ROWS};
 
 /// Planes of numbers one after the other, as the network's callers have them: where row `y` of channel `c` starts.
@@ -56,6 +56,7 @@ pub(super) unsafe fn run(step: &Step, rows: &Rows<'_>) {
                 gather(rows, step.channels, |channel, y, x| (names[channel], y, x));
             }
             Action::Repeat(r) => repeat(rows, *r),
+            Action::Bilinear(r) => bilinear(rows, *r),
             Action::Shuffle(r) => {
                 let from = |c: usize, y: usize, x: usize| ((0, c * r * r + y % r * r + x % r), y / r, x / r);
                 gather(rows, step.channels, from);
@@ -182,6 +183,30 @@ unsafe fn repeat(rows: &Rows<'_>, r: usize) {
             let (from, to) = unsafe { (row(source, y / r, columns), row_mut(target, y, rows.columns)) };
             for (to, from) in to.chunks_exact_mut(BLOCK * r).zip(from.chunks_exact(BLOCK)) {
                 to.chunks_exact_mut(BLOCK).for_each(|to| to.copy_from_slice(from));
+            }
+        }
+    }
+}
+
+unsafe fn bilinear(rows: &Rows<'_>, r: usize) {
+    let (sources, height, width) = rows.taken[0];
+    for y in lines(rows) {
+        let (above, down) = between(y, r);
+        let below = (above + 1).min(height - 1);
+        for (target, source) in rows.targets.iter().zip(sources) {
+            // SAFETY: what the caller of `run` says, here and below.
+            let (first, second) = unsafe { (row(source, above, width), row(source, below, width)) };
+            // SAFETY: as above.
+            let to = unsafe { row_mut(target, y, rows.columns) };
+            let ([first, second], to) = ([first, second].map(|row| row.as_chunks::<BLOCK>().0), to.as_chunks_mut().0);
+            for (x, to) in to.iter_mut().enumerate() {
+                let (left, across) = between(x, r);
+                let right = (left + 1).min(width - 1);
+                let line =
+                    |row: &[[f32; BLOCK]], lane: usize| (1.0 - across) * row[left][lane] + across * row[right][lane];
+                *to = std::array::from_fn::<f32, BLOCK, _>(|lane| {
+                    (1.0 - down) * line(first, lane) + down * line(second, lane)
+                });
             }
         }
     }

@@ -244,6 +244,7 @@ impl<'a> Steps<'a> {
             Op::Multiply => program.multiply(first, takes[1]),
             Op::Add(factor) => program.add(*factor, first, takes[1]),
             Op::Repeat(r) => program.repeat(*r, first),
+            Op::Bilinear(r) => program.bilinear(*r, first),
             Op::Shuffle(r) => program.shuffle(*r, first),
             Op::Unshuffle(r) => program.unshuffle(*r, first),
         };
