@@ -107,7 +107,7 @@ fn every_fixture_is_read() {
         assert!(checkpoint.tensors.len() >= least, "{} has {} tensors", path.display(), checkpoint.tensors.len());
         count += 1;
     }
-    assert_eq!(count, 20, "fixtures");
+    assert_eq!(count, 24, "fixtures");
 }
 
 #[test]

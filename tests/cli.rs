@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::process::Stdio;
 
 use support::{Scratch, skipped};
@@ -375,6 +376,23 @@ fn a_dry_run_says_the_plan_and_writes_nothing() {
     scratch.subpel("upscale tiny.mkv old.mkv --dry-run --overwrite").ends(0).mentions(&["48x32 -> 96x64"]);
     assert_eq!(scratch.names(), before, "the folder afterwards");
     assert_eq!(scratch.read("old.mkv"), b"old", "the old file");
+}
+
+#[test]
+fn of_several_scales_in_a_file_the_one_that_suffices_is_taken() {
+    let scratch = folder();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks/mdsr.safetensors");
+    fs::copy(file, scratch.path("mdsr.safetensors")).expect("copied");
+    for (options, network) in [
+        ("", "x2 of x2 x3 x4"),
+        ("--scale 2.5", "x3 of x2 x3 x4"),
+        ("--scale 6", "x4 of x2 x3 x4"),
+        ("--scale 6 --fuse-scale 2", "x3 of x2 x3 x4"),
+        ("--size 192x128", "x2 of x2 x3 x4"),
+    ] {
+        let command = format!("upscale tiny.mkv out.mkv --refine mdsr.safetensors {options} --dry-run");
+        scratch.subpel(&command).ends(0).mentions(&[network]);
+    }
 }
 
 #[test]

@@ -61,11 +61,15 @@ fn farthest(a: &Picture, b: &Picture) -> f32 {
 
 #[track_caller]
 fn matches(network: &Path, input: &Picture, golden: &Path) {
-    let network = Network::read(network).unwrap_or_else(|e| panic!("{e:?}"));
+    same(&Network::read(network).unwrap_or_else(|e| panic!("{e:?}")), input, golden);
+}
+
+#[track_caller]
+fn same(network: &Network, input: &Picture, golden: &Path) {
     let (golden, from) = (npy(golden), golden.display());
-    let plain = run(&network, input).expect("a result");
-    let fast = engine(&network, Precision::F32, input);
-    let candle = run_on(Device::Cpu, &network, input, golden.dim());
+    let plain = run(network, input).expect("a result");
+    let fast = engine(network, Precision::F32, input);
+    let candle = run_on(Device::Cpu, network, input, golden.dim());
     for (by, made) in [("reference", &plain), ("engine", &fast), ("candle", &candle)] {
         let (off, apart) = (farthest(made, &golden), farthest(made, &plain));
         eprintln!("{} by {by}: {off:.1e} from {from}, {apart:.1e} from the reference", network.name);
@@ -130,6 +134,76 @@ fn edsr_and_rcan_give_what_numpy_gave() {
         matches(&file, &input, &own.join(format!("{name}.out.npy")));
         let network = Network::read(&file).expect("read");
         assert_eq!((network.scale, network.reach().is_some()), (scale, reach), "{name}");
+    }
+}
+
+#[test]
+fn msrresnet_gives_what_numpy_gave() {
+    let own = folder("own").expect("the own networks");
+    for (scale, input, of) in [(2, "luma", Input::Luma), (3, "scales", Input::Rgb), (4, "scales", Input::Rgb)] {
+        let file = own.join(format!("msrresnet_x{scale}.safetensors"));
+        let network = Network::read(&file).expect("read");
+        assert_eq!((network.scale, network.input), (scale, of), "{}", network.name);
+        assert_eq!(network.name, "MSRResNet, 4 features, 2 blocks");
+        same(&network, &npy(&own.join(format!("{input}.in.npy"))), &own.join(format!("msrresnet_x{scale}.out.npy")));
+    }
+}
+
+#[test]
+fn mdsr_is_the_network_of_the_scale_that_is_wanted() {
+    let own = folder("own").expect("the own networks");
+    let checkpoint = Checkpoint::read(&own.join("mdsr.safetensors")).expect("read");
+    let input = npy(&own.join("scales.in.npy"));
+    for (wanted, scale) in [(0.5, 2), (1.9, 2), (2.0, 2), (2.1, 3), (3.0, 3), (3.5, 4), (4.0, 4), (8.0, 4)] {
+        let network = Network::of_scale(&checkpoint, wanted).expect("a network");
+        assert_eq!(network.scale, scale, "{wanted}");
+        assert_eq!(network.name, format!("MDSR, 3 features, 2 blocks, x{scale} of x2 x3 x4"));
+        same(&network, &input, &own.join(format!("mdsr_x{scale}.out.npy")));
+    }
+    assert_eq!(Network::of(&checkpoint).expect("a network").scale, 4, "the largest");
+    let other = Checkpoint::read(&own.join("edsr_x4.safetensors")).expect("read");
+    let [any, two] = [Network::of(&other), Network::of_scale(&other, 2.0)].map(|made| made.expect("a network"));
+    assert_eq!(two, any, "networks of one scale have no choice");
+}
+
+/// What is said of an own network with one change, for a scale of two.
+fn refusal(file: &str, change: impl Fn(&mut BTreeMap<String, Tensor>)) -> String {
+    let own = folder("own").expect("the own networks");
+    let mut checkpoint = Checkpoint::read(&own.join(file)).expect("read");
+    change(&mut checkpoint.tensors);
+    let error = Network::of_scale(&checkpoint, 2.0).expect_err("it does not fit");
+    assert_eq!(error.kind(), Kind::Input, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn networks_of_several_scales_and_shared_names_are_refused_in_words() {
+    let remove = |name: &'static str| move |tensors: &mut BTreeMap<String, Tensor>| drop(tensors.remove(name));
+    let copied = |from: &'static str, to: &'static str| {
+        move |tensors: &mut BTreeMap<String, Tensor>| drop(tensors.insert(to.to_owned(), tensors[from].clone()))
+    };
+    let (mdsr, plain) = ("mdsr.safetensors", "msrresnet_x4.safetensors");
+    for (text, wanted) in [
+        (refusal(mdsr, remove("pre_process.0.1.body.2.weight")), "pre_process.0.1.body.2.weight is missing"),
+        (refusal(mdsr, remove("tail.0.weight")), "tail.0.weight is missing"),
+        (refusal(mdsr, copied("tail.0.bias", "tail.1.bias")), "not part of this architecture: tail.1.bias"),
+        (refusal(mdsr, remove("upsample.1.0.weight")), "not part of this architecture: pre_process.1.0.body.0.bias"),
+        (
+            refusal(mdsr, |tensors| tensors.retain(|name, _| !name.starts_with("upsample."))),
+            "not part of this architecture: pre_process.1",
+        ),
+        (refusal(plain, remove("conv_last.weight")), "conv_last.weight is missing"),
+        (refusal(plain, remove("upconv1.weight")), "no known architecture"),
+        (refusal(plain, remove("upconv2.weight")), "not part of this architecture: upconv2.bias"),
+        (refusal(plain, copied("conv_hr.weight", "upconv2.weight")), "upconv2.bias has shape [16]"),
+        // Names of both EDSR and MSRResNet: whichever it looks like, the others are too many.
+        (
+            refusal("edsr_basicsr_x3.safetensors", copied("conv_first.weight", "conv_hr.weight")),
+            "looks like EDSR, 8 features, 2 blocks, but does not fit: not part of this architecture: conv_hr.weight",
+        ),
+        (refusal(plain, copied("conv_hr.weight", "conv_after_body.weight")), "looks like MSRResNet"),
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
     }
 }
 
@@ -243,7 +317,7 @@ fn what_does_not_fit_is_listed() {
 #[test]
 fn a_pixel_changes_the_result_within_the_reach_and_nowhere_else() {
     let own = folder("own").expect("the own networks");
-    for file in ["x4_new.safetensors", "x2plus.pth"] {
+    for file in ["x4_new.safetensors", "x2plus.pth", "msrresnet_x3.safetensors"] {
         let network = Network::read(&own.join(file)).expect("read");
         let (reach, step) = (network.reach().expect("a reach"), network.multiple);
         let side = (2 * reach + 9).next_multiple_of(step);
@@ -314,7 +388,12 @@ fn devices_that_are_not_there_are_refused_in_words() {
 fn graphics_cards_give_what_the_processor_gives() {
     let own = folder("own").expect("the own networks");
     for (device, built) in [(Device::Cuda(0), cfg!(feature = "cuda")), (Device::Metal, cfg!(feature = "metal"))] {
-        for (file, input) in [("x4_new.pth", "x4"), ("x2plus.pth", "x2plus"), ("rcan_x2.safetensors", "edsr")] {
+        for (file, input) in [
+            ("x4_new.pth", "x4"),
+            ("x2plus.pth", "x2plus"),
+            ("rcan_x2.safetensors", "edsr"),
+            ("msrresnet_x4.safetensors", "scales"),
+        ] {
             let network = Network::read(&own.join(file)).expect("read");
             let input = npy(&own.join(format!("{input}.in.npy")));
             match OnDevice::new(&network, &device) {

@@ -61,7 +61,8 @@ pub(super) struct Upscale {
     #[arg(long, value_name = "gamma|linear|auto", default_value = "gamma")]
     light: LightDomain,
 
-    /// Network that pictures go through after the method: builtin, or a .safetensors, .pth or ncnn .bin file
+    /// Network that pictures go through after the method: builtin, or a .safetensors, .pth or ncnn .bin file; of several
+    /// scales in one file the smallest that suffices for F (2 with --size)
     #[arg(long, value_name = "MODEL", help_heading = "Network")]
     refine: Option<PathBuf>,
 
@@ -178,13 +179,14 @@ impl Upscale {
     /// The network with its options, if one was asked for.
     fn refining(&self) -> Result<Option<RefineOptions>> {
         let Some(model) = &self.refine else { return Ok(None) };
-        let network = match &self.blend {
-            None => Network::named(model)?,
-            Some((share, other)) => {
-                let blended = Checkpoint::named(model)?.blended(&Checkpoint::named(other)?, *share);
-                Network::of(&blended.map_err(|error| error.file(other))?).map_err(|error| error.file(model))?
-            }
-        };
+        let mut checkpoint = Checkpoint::named(model)?;
+        if let Some((share, other)) = &self.blend {
+            let second = Checkpoint::named(other)?;
+            checkpoint = checkpoint.blended(&second, *share).map_err(|error| error.file(other))?;
+        }
+        // A size is no factor before the video is read, so it counts as the default.
+        let wanted = self.scale.unwrap_or(2.0) / self.fuse_scale.unwrap_or(1.0);
+        let network = Network::of_scale(&checkpoint, wanted).map_err(|error| error.file(model))?;
         Ok(Some(RefineOptions {
             fuse_scale: self.fuse_scale,
             consistency: self.consistency,

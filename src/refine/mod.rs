@@ -49,13 +49,22 @@ impl Checkpoint {
 }
 
 impl Network {
-    /// The network that the tensors of a checkpoint make.
+    /// The network that the tensors of a checkpoint make; of several scales the largest, as [`Network::of_scale`].
     ///
     /// # Errors
     /// [`crate::error::Kind::Input`] if they are of no known architecture, or not all and only those of one, or no numbers; the
     /// message lists what does not fit.
     pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
-        let network = architecture::detect(checkpoint)?;
+        Self::of_scale(checkpoint, f64::INFINITY)
+    }
+
+    /// The network that the tensors of a checkpoint make. Where they hold one for each of several scales (MDSR), it is that of
+    /// the smallest scale which is not less than `wanted`, or the largest if all are.
+    ///
+    /// # Errors
+    /// Those of [`Network::of`].
+    pub fn of_scale(checkpoint: &Checkpoint, wanted: f64) -> Result<Self> {
+        let network = architecture::detect(checkpoint, wanted)?;
         let broken = checkpoint.tensors.iter().find(|(_, tensor)| tensor.values.iter().any(|value| !value.is_finite()));
         match broken {
             Some((name, _)) => Err(Error::new(Kind::Input, format!("tensor {name:?} has values that are no numbers"))),

@@ -1,11 +1,11 @@
-//! EDSR (Lim et al. 2017, doi:10.1109/CVPRW.2017.151) and RCAN (Zhang et al. 2018, doi:10.1007/978-3-030-01234-2_18): residual
+//! EDSR and MDSR (Lim et al. 2017, doi:10.1109/CVPRW.2017.151) and RCAN (Zhang et al. 2018, doi:10.1007/978-3-030-01234-2_18): residual
 //! blocks without normalisation, RCAN's weighted channel by channel, then shuffles. In the naming of the authors' programs,
 //! where colours are 0 to 255 and the mean is in the file, and for EDSR also in that of BasicSR, where it is not.
 
 use super::super::checkpoint::Checkpoint;
 use super::super::network::{Input, Network, Op, Value};
 use super::super::weights::Weights;
-use super::{axis, count};
+use super::{axis, count, shuffle_factor};
 use crate::error::Result;
 
 /// Range of colours inside.
@@ -14,9 +14,15 @@ const RANGE: f32 = 255.0;
 const MEAN: [f32; 3] = [0.4488, 0.4371, 0.4040];
 /// Features from which the blocks of EDSR add a tenth of what they find, as the authors' large network does.
 const LARGE: usize = 256;
+/// Most shuffles; released networks have up to three.
+const MOST_STEPS: usize = 4;
 
-pub(super) fn network(checkpoint: &Checkpoint) -> Option<Result<Network>> {
+/// Of MDSR, which has some layers once for each scale, the network of the smallest scale not less than `wanted`.
+pub(super) fn network(checkpoint: &Checkpoint, wanted: f64) -> Option<Result<Network>> {
     let has = |key: &str| checkpoint.tensors.contains_key(key);
+    if has("head.0.weight") && has("pre_process.0.0.body.0.weight") {
+        return Some(mdsr(checkpoint, wanted));
+    }
     if has("body.0.body.0.body.0.weight") {
         return Some(rcan(checkpoint));
     }
@@ -38,7 +44,7 @@ fn edsr(checkpoint: &Checkpoint) -> Result<Network> {
     }
     let deep = weights.convolve(&format!("body.{blocks}"), value);
     let deep = weights.add(Op::Add(1.0), &[deep, shallow]);
-    let scale = tail(&mut weights, checkpoint, deep);
+    let scale = tail(&mut weights, checkpoint, ["tail.0", "tail.1"], deep);
     weights.finish(format!("EDSR, {width} features, {blocks} blocks"), Input::Rgb, scale, 1)
 }
 
@@ -61,6 +67,44 @@ fn edsr_of_basicsr(checkpoint: &Checkpoint) -> Result<Network> {
     weights.finish(format!("EDSR, {width} features, {blocks} blocks"), Input::Rgb, scale, 1)
 }
 
+/// The layers `pre_process.S` and `upsample.S` are of one scale, all others of all of them.
+fn mdsr(checkpoint: &Checkpoint, wanted: f64) -> Result<Network> {
+    let has = |key: &str| checkpoint.tensors.contains_key(key);
+    let upsample = |branch: usize| format!("upsample.{branch}");
+    let branches: Vec<(usize, usize)> = (0..count(checkpoint, |n| format!("pre_process.{n}.0.body.0.weight")))
+        .filter(|branch| has(&format!("{}.0.weight", upsample(*branch))))
+        .map(|branch| (branch, shuffles(checkpoint, &upsample(branch)).iter().product()))
+        .collect();
+    let enough = branches.iter().filter(|(_, scale)| *scale as f64 >= wanted).min_by_key(|(_, scale)| *scale);
+    let largest = || branches.iter().max_by_key(|(_, scale)| *scale);
+    let chosen = enough.or_else(largest).map_or(0, |(branch, _)| *branch);
+    let (blocks, width) =
+        (count(checkpoint, |n| format!("body.{n}.body.0.weight")), axis(checkpoint, "head.0.weight", 0));
+    let mut weights = Weights::new(checkpoint, 3);
+    let mut shallow = head(&mut weights);
+    for block in 0..2 {
+        let name = |layer: usize| format!("pre_process.{chosen}.{block}.body.{layer}");
+        shallow = residual_block(&mut weights, &name(0), &name(2), 1.0, shallow);
+    }
+    let mut value = shallow;
+    for block in 0..blocks {
+        let name = |layer: usize| format!("body.{block}.body.{layer}");
+        value = residual_block(&mut weights, &name(0), &name(2), 1.0, value);
+    }
+    let deep = weights.convolve(&format!("body.{blocks}"), value);
+    let deep = weights.add(Op::Add(1.0), &[deep, shallow]);
+    let scale = tail(&mut weights, checkpoint, [&upsample(chosen), "tail.0"], deep);
+    let others = branches.iter().map(|(branch, _)| *branch).filter(|branch| *branch != chosen);
+    let unneeded: Vec<String> =
+        others.flat_map(|branch| [format!("pre_process.{branch}."), format!("upsample.{branch}.")]).collect();
+    weights.ignore(|name| unneeded.iter().any(|start| name.starts_with(start)));
+    let mut scales: Vec<usize> = branches.iter().map(|(_, scale)| *scale).collect();
+    scales.sort_unstable();
+    let scales: Vec<String> = scales.iter().map(|scale| format!("x{scale}")).collect();
+    let name = format!("MDSR, {width} features, {blocks} blocks, x{scale} of {}", scales.join(" "));
+    weights.finish(name, Input::Rgb, scale, 1)
+}
+
 fn rcan(checkpoint: &Checkpoint) -> Result<Network> {
     let groups = count(checkpoint, |g| format!("body.{g}.body.0.body.0.weight"));
     let blocks = count(checkpoint, |b| format!("body.0.body.{b}.body.0.weight"));
@@ -78,7 +122,7 @@ fn rcan(checkpoint: &Checkpoint) -> Result<Network> {
     }
     let deep = weights.convolve(&format!("body.{groups}"), value);
     let deep = weights.add(Op::Add(1.0), &[deep, shallow]);
-    let scale = tail(&mut weights, checkpoint, deep);
+    let scale = tail(&mut weights, checkpoint, ["tail.0", "tail.1"], deep);
     weights.finish(format!("RCAN, {width} features, {groups} groups of {blocks} blocks"), Input::Rgb, scale, 1)
 }
 
@@ -94,10 +138,10 @@ fn head(weights: &mut Weights<'_>) -> Value {
     weights.convolve("head.0", centered)
 }
 
-/// Enlarging, colours, and their mean again; the scale.
-fn tail(weights: &mut Weights<'_>, checkpoint: &Checkpoint, deep: Value) -> usize {
-    let (large, scale) = enlarge(weights, checkpoint, "tail.0", deep);
-    let last = weights.convolve("tail.1", large);
+/// Enlarging and colours by the layers of these names, and their mean again; the scale.
+fn tail(weights: &mut Weights<'_>, checkpoint: &Checkpoint, [ups, last]: [&str; 2], deep: Value) -> usize {
+    let (large, scale) = enlarge(weights, checkpoint, ups, deep);
+    let last = weights.convolve(last, large);
     let colors = weights.convolve("add_mean", last);
     weights.add(Op::Scale { factor: 1.0 / RANGE, offset: 0.0 }, &[colors]);
     scale
@@ -106,16 +150,18 @@ fn tail(weights: &mut Weights<'_>, checkpoint: &Checkpoint, deep: Value) -> usiz
 /// Convolutions `name.0`, `name.2`, ..., each with a shuffle; what they make, and the scale.
 fn enlarge(weights: &mut Weights<'_>, checkpoint: &Checkpoint, name: &str, from: Value) -> (Value, usize) {
     let (mut value, mut scale) = (from, 1);
-    for step in 0..count(checkpoint, |n| format!("{name}.{}.weight", 2 * n)).min(4) {
-        let key = format!("{name}.{}", 2 * step);
-        let (made, taken) =
-            (axis(checkpoint, &format!("{key}.weight"), 0), axis(checkpoint, &format!("{key}.weight"), 1));
-        let factor = if made.checked_div(taken) == Some(9) { 3 } else { 2 };
-        let wide = weights.convolve(&key, value);
+    for (step, factor) in shuffles(checkpoint, name).into_iter().enumerate() {
+        let wide = weights.convolve(&format!("{name}.{}", 2 * step), value);
         value = weights.add(Op::Shuffle(factor), &[wide]);
         scale *= factor;
     }
     (value, scale)
+}
+
+/// Factors of the shuffles after convolutions `name.0`, `name.2`, ...
+fn shuffles(checkpoint: &Checkpoint, name: &str) -> Vec<usize> {
+    let steps = count(checkpoint, |n| format!("{name}.{}.weight", 2 * n)).min(MOST_STEPS);
+    (0..steps).map(|step| shuffle_factor(checkpoint, &format!("{name}.{}", 2 * step))).collect()
 }
 
 fn residual_block(weights: &mut Weights<'_>, first: &str, second: &str, share: f32, x: Value) -> Value {

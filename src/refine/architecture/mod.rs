@@ -7,6 +7,7 @@ mod compact;
 mod edsr;
 mod espcn;
 mod fsrcnn;
+mod msrresnet;
 mod rrdb;
 mod srcnn;
 mod srgan;
@@ -23,31 +24,32 @@ const SHOWN: usize = 4;
 /// announce is looked for layer by layer, a file could ask for any amount of work.
 const MOST_LAYERS: usize = 128;
 
-/// What each file offers: the network of a checkpoint if its names are those of this architecture.
-type Detect = fn(&Checkpoint) -> Option<Result<Network>>;
+/// What each file offers: the network of a checkpoint if its names are those of this architecture, by preference of a scale.
+type Detect = fn(&Checkpoint, f64) -> Option<Result<Network>>;
 
-const ALL: [Detect; 8] = [
-    rrdb::network,
+const ALL: [Detect; 9] = [
+    |checkpoint, _| rrdb::network(checkpoint),
     edsr::network,
-    compact::network,
-    srgan::network,
-    vdsr::network,
-    fsrcnn::network,
-    srcnn::network,
-    espcn::network,
+    |checkpoint, _| msrresnet::network(checkpoint),
+    |checkpoint, _| compact::network(checkpoint),
+    |checkpoint, _| srgan::network(checkpoint),
+    |checkpoint, _| vdsr::network(checkpoint),
+    |checkpoint, _| fsrcnn::network(checkpoint),
+    |checkpoint, _| srcnn::network(checkpoint),
+    |checkpoint, _| espcn::network(checkpoint),
 ];
 
-/// The network that a checkpoint holds.
+/// The network that a checkpoint holds, as [`Network::of_scale`] chooses it.
 ///
 /// # Errors
 /// [`Kind::Input`] if its names are of no known architecture, or tensors are missing, superfluous or of other shapes; the
 /// message lists them.
-pub(super) fn detect(checkpoint: &Checkpoint) -> Result<Network> {
-    ALL.iter().find_map(|detect| detect(checkpoint)).unwrap_or_else(|| {
+pub(super) fn detect(checkpoint: &Checkpoint, wanted: f64) -> Result<Network> {
+    ALL.iter().find_map(|detect| detect(checkpoint, wanted)).unwrap_or_else(|| {
         let names: Vec<String> = checkpoint.tensors.keys().take(SHOWN).map(|name| shown(name)).collect();
         let (count, names) = (checkpoint.tensors.len(), names.join(", "));
         let message = format!("no known architecture has these {count} tensors: {names}, ...");
-        let hint = "known are RRDBNet, EDSR, RCAN, Compact, SRGAN, VDSR, FSRCNN, SRCNN and ESPCN";
+        let hint = "known are RRDBNet, EDSR, MDSR, RCAN, MSRResNet, Compact, SRGAN, VDSR, FSRCNN, SRCNN and ESPCN";
         Err(Error::new(Kind::Input, message).hint(hint))
     })
 }
@@ -60,6 +62,13 @@ fn axis(checkpoint: &Checkpoint, key: &str, axis: usize) -> usize {
 /// How many of `key(0)`, `key(1)`, ... there are, one after the other; those beyond [`MOST_LAYERS`] are not looked for.
 fn count(checkpoint: &Checkpoint, key: impl Fn(usize) -> String) -> usize {
     (0..MOST_LAYERS).take_while(|&n| checkpoint.tensors.contains_key(&key(n))).count()
+}
+
+/// The factor of the shuffle after the convolution `name`, 2 or 3, of which its channels tell.
+fn shuffle_factor(checkpoint: &Checkpoint, name: &str) -> usize {
+    let key = format!("{name}.weight");
+    let (made, taken) = (axis(checkpoint, &key, 0), axis(checkpoint, &key, 1));
+    if made.checked_div(taken) == Some(9) { 3 } else { 2 }
 }
 
 /// The whole number whose square is `n`, if there is one.
