@@ -208,6 +208,31 @@ fn networks_of_several_scales_and_shared_names_are_refused_in_words() {
 }
 
 #[test]
+fn results_of_other_channels_than_the_input_are_refused() {
+    // The last convolution, and how many channels of its result are kept.
+    for (file, last, kept) in [
+        ("x4_new.safetensors", "conv_last", 2),
+        ("x2plus.pth", "conv_last", 1),
+        ("edsr_basicsr_x3.safetensors", "conv_last", 1),
+        ("msrresnet_x4.safetensors", "conv_last", 2),
+        ("msrresnet_x2.safetensors", "conv_last", 3),
+        ("edsr_x4.safetensors", "add_mean", 2),
+        ("rcan_x2.safetensors", "add_mean", 1),
+        ("mdsr.safetensors", "add_mean", 1),
+    ] {
+        let text = refusal(file, |tensors| {
+            for part in ["weight", "bias"] {
+                let tensor = tensors.get_mut(&format!("{last}.{part}")).expect("the last convolution");
+                let each = tensor.values.len() / tensor.shape[0];
+                tensor.values.resize(each * kept, 0.0);
+                tensor.shape[0] = kept;
+            }
+        });
+        assert!(text.contains("channels"), "{file}: {text}");
+    }
+}
+
+#[test]
 fn released_networks_give_what_their_own_runtimes_gave() {
     let (Some(pretrained), Some(golden)) = (folder("pretrained"), folder("golden")) else { return };
     let (rgb, luma) = (npy(&golden.join("input_64x64.npy")), npy(&golden.join("input_luma_64x64.npy")));

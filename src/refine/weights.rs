@@ -146,8 +146,13 @@ impl<'a> Weights<'a> {
     /// The finished network.
     ///
     /// # Errors
-    /// [`Kind::Input`] with the tensors that are missing, have another shape, or belong to no layer.
-    pub(super) fn finish(self, name: String, input: Input, scale: usize, multiple: usize) -> Result<Network> {
+    /// [`Kind::Input`] with the tensors that are missing, have another shape, or belong to no layer, or if the result has not
+    /// the channels of the input.
+    pub(super) fn finish(mut self, name: String, input: Input, scale: usize, multiple: usize) -> Result<Network> {
+        let wanted = input.channels();
+        if let Some(made) = self.channels.last().copied().flatten().filter(|made| *made != wanted) {
+            self.wrong.push(format!("it makes {made} channels of pictures with {wanted}"));
+        }
         let mut extra = Troubles::default();
         self.tensors.keys().filter(|key| !self.used.contains(key.as_str())).for_each(|key| extra.push(shown(key)));
         let mut troubles = Vec::new();
