@@ -292,6 +292,119 @@ fn enlarged(picture: &Picture, factor: usize) -> Picture {
     })
 }
 
+/// The tiny RRDBNet x4 as ncnn's pair of files, in one of the two styles that converters write: `.param` and `.bin`.
+fn rrdb_for_ncnn(merged: bool) -> (String, Vec<u8>) {
+    let own = folder("own").expect("the own networks");
+    let tensors = Checkpoint::read(&own.join("x4_new.safetensors")).expect("read").tensors;
+    let (mut lines, mut bin) = (vec!["Input in 0 1 data".to_owned()], Vec::new());
+    let mut convolve = |lines: &mut Vec<String>, name: &str, from: &str, leaky: bool| {
+        let (weight, bias) = (&tensors[&format!("{name}.weight")], &tensors[&format!("{name}.bias")]);
+        bin.extend([0; 4]);
+        bin.extend(weight.values.iter().chain(&bias.values).flat_map(|value| value.to_le_bytes()));
+        let made = format!("value_{}", lines.len());
+        let line = format!(
+            "Convolution {name} 1 1 {from} {made} 0={} 1=3 4=1 5=1 6={}",
+            bias.values.len(),
+            weight.values.len()
+        );
+        match (leaky, merged) {
+            (true, true) => lines.push(line + " 9=2 -23310=1,2.000000e-01"),
+            (true, false) => lines.extend([line, format!("ReLU r 1 1 {made} {made}_r 0=2.000000e-01")]),
+            (false, _) => lines.push(line),
+        }
+        if leaky && !merged { format!("{made}_r") } else { made }
+    };
+    let add = |lines: &mut Vec<String>, a: &str, b: &str| {
+        let made = format!("value_{}", lines.len());
+        if merged {
+            lines.push(format!("Eltwise e 2 1 {a} {b} {made} 0=1 -23301=2,2.000000e-01,1.000000e+00"));
+        } else {
+            lines.push(format!("BinaryOp m 1 1 {a} {made}_m 0=2 1=1 2=2.000000e-01"));
+            lines.push(format!("BinaryOp p 2 1 {made}_m {b} {made} 0=0"));
+        }
+        made
+    };
+    let first = convolve(&mut lines, "conv_first", "data", false);
+    lines.push(format!("Split s 1 2 {first} {first}_0 {first}_1"));
+    let mut value = format!("{first}_1");
+    for block in 0..2 {
+        let start = value.clone();
+        for dense in 1..=3 {
+            let mut made = vec![value.clone()];
+            for layer in 1..=5 {
+                let from = if layer == 1 { value.clone() } else { format!("joined_{}", lines.len()) };
+                if layer > 1 {
+                    lines.push(format!("Concat c {} 1 {} {from} 0=0", made.len(), made.join(" ")));
+                }
+                made.push(convolve(&mut lines, &format!("body.{block}.rdb{dense}.conv{layer}"), &from, layer < 5));
+            }
+            value = add(&mut lines, &made[5], &value);
+        }
+        value = add(&mut lines, &value, &start);
+    }
+    let deep = convolve(&mut lines, "conv_body", &value, false);
+    lines.push(format!("BinaryOp a 2 1 {first}_0 {deep} trunk"));
+    value = "trunk".to_owned();
+    for up in 1..=2 {
+        lines.push(format!("Interp i 1 1 {value} large_{up} 0=1 1=2.000000e+00 2=2.000000e+00"));
+        value = convolve(&mut lines, &format!("conv_up{up}"), &format!("large_{up}"), true);
+    }
+    value = convolve(&mut lines, "conv_hr", &value, true);
+    convolve(&mut lines, "conv_last", &value, false);
+    (format!("7767517\n{} {}\n{}\n", lines.len(), lines.len(), lines.join("\n")), bin)
+}
+
+#[test]
+fn rrdbnets_of_ncnn_are_told_by_their_connections() {
+    let own = folder("own").expect("the own networks");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("net.param");
+    let written = |param: &str, bin: &[u8]| {
+        fs::write(&path, param).expect("written");
+        fs::write(path.with_extension("bin"), bin).expect("written");
+        Network::read(&path)
+    };
+    for merged in [true, false] {
+        let (param, bin) = rrdb_for_ncnn(merged);
+        let network = written(&param, &bin).unwrap_or_else(|e| panic!("{e:?}"));
+        same(&network, &npy(&own.join("x4.in.npy")), &own.join("x4.out.npy"));
+        let lines: Vec<&str> = param.lines().collect();
+        for (what, from, to) in [
+            ("another slope", "2.000000e-01", "1.000000e-01"),
+            ("another way to enlarge", "0=1 1=2.0", "0=2 1=2.0"),
+            ("another factor", "2=2.000000e+00", "2=3.000000e+00"),
+            ("another sum", "BinaryOp a 2 1 value_1_0", "BinaryOp a 2 1 data"),
+            ("a step of its own", "Interp i", "Deconvolution i"),
+            ("a value that nobody makes", "trunk large_1", "trunc large_1"),
+            ("a value made twice", "value_1_0 value_1_1", "value_1_1 value_1_1"),
+            ("joined elsewhere", " 0=0", " 0=1"),
+        ] {
+            let changed = param.replacen(from, to, 1);
+            assert_ne!(changed, param, "{what}");
+            let error = written(&changed, &bin).expect_err(what);
+            assert_eq!(error.kind(), Kind::Input, "{what}: {error}");
+        }
+        // Every value that a layer takes is replaced by another in turn.
+        let taken: Vec<(usize, usize)> = (3..lines.len())
+            .flat_map(|n| {
+                let takes: usize = lines[n].split(' ').nth(2).and_then(|count| count.parse().ok()).expect("a count");
+                (0..takes).map(move |k| (n, 4 + k))
+            })
+            .collect();
+        for (n, k) in taken {
+            let mut words: Vec<&str> = lines[n].split(' ').collect();
+            words[k] = if words[k] == "data" { "trunk" } else { "data" };
+            let line = words.join(" ");
+            let changed: Vec<&str> = (0..lines.len()).map(|m| if m == n { line.as_str() } else { lines[m] }).collect();
+            let error = written(&changed.join("\n"), &bin).expect_err(&line);
+            assert_eq!(error.kind(), Kind::Input, "{line}: {error}");
+        }
+        let fewer = lines[2..lines.len() - 1].join("\n");
+        let error = written(&format!("7767517\n{} 0\n{fewer}\n", lines.len() - 3), &bin).expect_err("cut");
+        assert!(error.to_string().contains("ends before"), "{error}");
+    }
+}
+
 #[test]
 fn numbers_in_names_are_not_believed() {
     let tensor = |shape: &[usize]| {

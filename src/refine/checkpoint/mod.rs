@@ -10,6 +10,7 @@ mod elements;
 mod format;
 mod input;
 mod ncnn;
+mod ncnn_rrdb;
 mod pickle;
 mod pth;
 mod safetensors;

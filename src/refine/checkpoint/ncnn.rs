@@ -1,12 +1,14 @@
-//! Reads a Compact network (SRVGGNetCompact) from ncnn's pair of files: the layers as text, their weights in one run.
+//! Reads a Compact network (SRVGGNetCompact) or an RRDBNet from ncnn's pair of files: the layers as text, their weights in
+//! one run.
 //!
-//! Only what such a network consists of is read, and named as its PyTorch file names it: `body.N.weight` and
-//! `body.N.bias`, counting convolutions and activations in order. Layers that carry no weights are passed over;
-//! connections between layers are not looked at. Any other layer is refused by name.
+//! Only what such networks consist of is read, and named as their PyTorch files name it. Of a Compact network that is
+//! `body.N.weight` and `body.N.bias`, counting convolutions and activations in order; layers that carry no weights are passed
+//! over, and connections between layers are not looked at. Any other layer is refused by name. Where layers are joined
+//! (`Concat`) it has to be an RRDBNet (`ncnn_rrdb`), whose layers and connections are all compared.
 
 use super::elements::{ByteOrder, DType, Layout, gather};
 use super::tree::shown;
-use super::{Budget, MAX_TENSORS, Tensor, damaged, within};
+use super::{Budget, MAX_TENSORS, Tensor, damaged, ncnn_rrdb, within};
 use crate::error::Result;
 use std::collections::BTreeMap;
 
@@ -22,17 +24,20 @@ const TAG_INT8: u32 = 0x000d_4b38;
 /// Reads the layers in `param` with the weights in `bin`.
 ///
 /// # Errors
-/// `Kind::Input` where a layer is none of a Compact network, a file is damaged, or the two do not fit together.
+/// `Kind::Input` where a layer is none of a network that is read, a file is damaged, or the two do not fit together.
 pub(super) fn read(param: &[u8], bin: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     if param.len() as u64 > MAX_PARAM {
         return Err(damaged(format!("the .param is longer than {MAX_PARAM} bytes")));
     }
     let text = std::str::from_utf8(param).map_err(|e| damaged("the .param is not text").caused_by(e))?;
-    let mut network = Network { weights: Weights { rest: bin }, index: 0, tensors: BTreeMap::new(), bin: bin.len() };
+    let layers = layers(text)?.into_iter().map(Layer::parse).collect::<Result<Vec<_>>>()?;
+    let joins = layers.iter().any(|layer| layer.kind == "Concat");
+    let names = if joins { ncnn_rrdb::names(&layers)? } else { Vec::new() }.into_iter();
+    let (weights, tensors) = (Weights { rest: bin }, BTreeMap::new());
+    let mut network = Network { weights, joins, names, index: 0, tensors, bin: bin.len() };
     let mut budget = Budget::of_file(bin.len());
-    for line in layers(text)? {
-        let layer = Layer::parse(line)?;
-        let added = network.add(&layer, &mut budget);
+    for layer in &layers {
+        let added = network.add(layer, &mut budget);
         added.map_err(|e| within(format!("layer '{}' of the .param cannot be read", shown(layer.name)), e))?;
     }
     match network.weights.rest.len() {
@@ -57,10 +62,12 @@ fn layers(text: &str) -> Result<Vec<&str>> {
     Ok(layers)
 }
 
-/// One line: kind, name, and numbered parameters.
-struct Layer<'a> {
-    kind: &'a str,
-    name: &'a str,
+/// One line: kind, name, values taken and made, and numbered parameters.
+pub(super) struct Layer<'a> {
+    pub(super) kind: &'a str,
+    pub(super) name: &'a str,
+    pub(super) takes: Vec<&'a str>,
+    pub(super) makes: Vec<&'a str>,
     parameters: Vec<(i32, &'a str)>,
 }
 
@@ -71,8 +78,12 @@ impl<'a> Layer<'a> {
         let mut words = line.split_whitespace();
         let (kind, name) = words.next().zip(words.next()).ok_or_else(malformed)?;
         let mut count = || words.next().and_then(|word| word.parse::<usize>().ok()).ok_or_else(malformed);
-        let blobs = count()?.checked_add(count()?).ok_or_else(malformed)?;
-        let mut words = words.skip(blobs);
+        let (takes, makes) = (count()?, count()?);
+        let mut blobs = |count: usize| {
+            let names: Vec<&str> = words.by_ref().take(count).collect();
+            if names.len() == count { Ok(names) } else { Err(malformed()) }
+        };
+        let (takes, makes) = (blobs(takes)?, blobs(makes)?);
         let parameter = |word: &'a str| {
             let (id, value) = word.split_once('=')?;
             Some((id.parse().ok()?, value))
@@ -81,7 +92,14 @@ impl<'a> Layer<'a> {
             all.push(parameter(word)?);
             Some(all)
         });
-        Ok(Self { kind, name, parameters: parameters.ok_or_else(malformed)? })
+        Ok(Self { kind, name, takes, makes, parameters: parameters.ok_or_else(malformed)? })
+    }
+
+    /// The numbers of a parameter, with their count before them if it is a list.
+    pub(super) fn numbers(&self, id: i32) -> Option<Vec<f32>> {
+        let (_, value) = self.parameters.iter().find(|(other, _)| *other == id)?;
+        // What is no number equals none.
+        Some(value.split(',').map(|number| number.parse().unwrap_or(f32::NAN)).collect())
     }
 
     /// An integer parameter, or its default.
@@ -102,13 +120,17 @@ impl<'a> Layer<'a> {
         if allowed.contains(&value) {
             return Ok(());
         }
-        Err(damaged(format!("{what} {value} is not read; a Compact network has {allowed:?}")))
+        Err(damaged(format!("{what} {value} is not read; known networks have {allowed:?}")))
     }
 }
 
 /// The tensors read so far.
 struct Network<'a> {
     weights: Weights<'a>,
+    /// Whether it is an RRDBNet.
+    joins: bool,
+    /// Of its next convolutions.
+    names: std::vec::IntoIter<String>,
     /// Place of the next convolution or activation in `body`.
     index: usize,
     tensors: BTreeMap<String, Tensor>,
@@ -126,7 +148,11 @@ impl Network<'_> {
                 Ok(())
             }
             "Input" | "Split" | "Interp" | "PixelShuffle" | "BinaryOp" => Ok(()),
-            other => Err(damaged(format!("layers of kind {} are not read; only Compact networks are", shown(other)))),
+            "Concat" | "Eltwise" if self.joins => Ok(()),
+            other => {
+                let other = shown(other);
+                Err(damaged(format!("layers of kind {other} are not read; only Compact networks and RRDBNets are")))
+            }
         }
     }
 
@@ -147,11 +173,12 @@ impl Network<'_> {
             .filter(|&n| count > 0 && count.is_multiple_of(n))
             .map(|n| count / n)
             .ok_or_else(|| damaged(format!("{count} weights do not make {outputs} kernels of {height} x {width}")))?;
+        let place = self.names.next().unwrap_or_else(|| self.place());
         let (bytes, stored) = self.weights.tagged(count)?;
-        self.insert("weight", vec![outputs, inputs, height, width], stored, bytes, budget)?;
+        self.insert(&format!("{place}.weight"), vec![outputs, inputs, height, width], stored, bytes, budget)?;
         if layer.integer(5, 0)? != 0 {
             let bytes = self.weights.take(outputs, DType::F32.size())?;
-            self.insert("bias", vec![outputs], DType::F32, bytes, budget)?;
+            self.insert(&format!("{place}.bias"), vec![outputs], DType::F32, bytes, budget)?;
         }
         // An activation that was merged into the convolution has a place of its own in PyTorch.
         self.index += if layer.integer(9, 0)? == 0 { 1 } else { 2 };
@@ -161,14 +188,19 @@ impl Network<'_> {
     fn prelu(&mut self, layer: &Layer<'_>, budget: &mut Budget) -> Result<()> {
         let slopes = layer.size(0, 0)?;
         let bytes = self.weights.take(slopes, DType::F32.size())?;
-        self.insert("weight", vec![slopes], DType::F32, bytes, budget)?;
+        self.insert(&format!("{}.weight", self.place()), vec![slopes], DType::F32, bytes, budget)?;
         self.index += 1;
         Ok(())
     }
 
+    /// What the next convolution or activation of a Compact network is called.
+    fn place(&self) -> String {
+        format!("body.{}", self.index)
+    }
+
     fn insert(
         &mut self,
-        what: &str,
+        name: &str,
         shape: Vec<usize>,
         stored: DType,
         bytes: &[u8],
@@ -181,7 +213,7 @@ impl Network<'_> {
         }
         let values = gather(&layout, stored, ByteOrder::Little, bytes)?;
         let tensor = Tensor { shape: layout.into_shape(), stored, values };
-        self.tensors.insert(format!("body.{}.{what}", self.index), tensor);
+        self.tensors.insert(name.to_owned(), tensor);
         Ok(())
     }
 }
