@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 /// Names shown of a checkpoint that nobody knows.
 const SHOWN: usize = 4;
 
-/// Most layers, blocks or groups of blocks of a kind; networks of the field have up to 32. As many names cost little, and what they
+/// Most layers, blocks or groups of blocks of a kind; networks of the field have up to 80. As many names cost little, and what they
 /// announce is looked for layer by layer, a file could ask for any amount of work.
 const MOST_LAYERS: usize = 128;
 
