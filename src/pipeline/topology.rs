@@ -200,7 +200,10 @@ mod tests {
     use crate::error::{Error, Kind};
     use crate::frame::{ColorFamily, PictureLayout, Plane, PlanePool};
     use crate::kernels::CpuLevel;
-    use crate::pipeline::{EnlargeOptions, Method};
+    use crate::pipeline::refining::refining;
+    use crate::pipeline::{EnlargeOptions, Method, RefineOptions};
+    use crate::refine::Network;
+    use std::sync::Arc;
 
     /// Where a test job goes wrong.
     #[derive(Debug, Clone, Copy, PartialEq)]
@@ -238,13 +241,26 @@ mod tests {
 
     /// Runs 12 frames with `fault`; returns the result and the frames that came out.
     fn job(fault: Fault, capacity: usize, method: Method) -> (Result<()>, Vec<u64>) {
+        job_with(fault, capacity, EnlargeOptions { method, ..Default::default() }, 2)
+    }
+
+    /// The same with a network after the method.
+    fn refined(fault: Fault, capacity: usize, method: Method, threads: usize) -> (Result<()>, Vec<u64>) {
+        let network = Arc::new(Network::builtin().expect("built in"));
+        let refine = Some(RefineOptions::new(network));
+        job_with(fault, capacity, EnlargeOptions { method, refine, ..Default::default() }, threads)
+    }
+
+    fn job_with(fault: Fault, capacity: usize, options: EnlargeOptions, threads: usize) -> (Result<()>, Vec<u64>) {
         let control = Control::default();
-        let plan = EnlargeOptions { method, ..Default::default() }.resolve(&layout()).expect("plan");
+        let plan = options.resolve(&layout()).expect("plan");
         let registrar = FrameRegistrar::for_plan(&plan, CpuLevel::detect()).expect("registrar");
         let pools = (PlanePool::new(1), PlanePool::new(1));
         let enlarger =
             FrameEnlarger::new(&plan, registrar.registrar(), pools.0, pools.1, CpuLevel::detect()).expect("enlarger");
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("pool");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
+        let pools = [(); 3].map(|()| PlanePool::new(1));
+        let refining = pool.install(|| refining(&plan, pools, None, CpuLevel::detect())).expect("refiner");
         let capacities = Capacities { decoded: capacity, registered: capacity, refined: capacity, enlarged: capacity };
         let strike = |stage: Stage, index: u64| match fault {
             Fault::Error(s, n) if (s, n) == (stage, index) => Err(Error::new(Kind::Io, "injected")),
@@ -259,7 +275,7 @@ mod tests {
             let mut made = frame(index);
             // A picture without numbers makes registration fail; one of a wrong size makes fusion panic.
             match fault {
-                Fault::Error(Stage::Register, n) if n == index => made.planes[0].fill(f32::NAN),
+                Fault::Error(Stage::Register | Stage::Hold, n) if n == index => made.planes[0].fill(f32::NAN),
                 Fault::Panic(Stage::Fuse, n) if n == index => made.planes.clear(),
                 _ => {}
             }
@@ -275,7 +291,7 @@ mod tests {
             Ok(())
         };
         let result =
-            run(&mut source, Workers { registrar, enlarger, refining: None }, &mut sink, capacities, &pool, &control);
+            run(&mut source, Workers { registrar, enlarger, refining }, &mut sink, capacities, &pool, &control);
         (result, out)
     }
 
@@ -315,6 +331,36 @@ mod tests {
         for (stage, result) in [(Stage::Decode, decode), (Stage::Fuse, fuse), (Stage::Encode, encode)] {
             let error = result.expect_err("injected");
             assert_eq!((error.stage(), error.kind()), (Some(stage), Kind::Bug), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn networks_keep_the_order_whatever_is_refined_at_a_time() {
+        for threads in [1, 2, 5] {
+            for (capacity, method) in [(0, Method::None), (1, Method::default()), (2, Method::ALL[3])] {
+                let (result, out) = refined(Fault::Nowhere, capacity, method, threads);
+                assert!(result.is_ok(), "{method} by {threads} threads: {result:?}");
+                assert_eq!(out, (0..12).collect::<Vec<_>>(), "{method} by {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_behind_a_network_is_that_stages_error_at_its_frame() {
+        for threads in [1, 3] {
+            // What is no number passes method none and the network, and is found when it leaves.
+            let (result, out) = refined(Fault::Error(Stage::Hold, 5), 1, Method::None, threads);
+            let error = result.expect_err("no numbers");
+            assert_eq!(
+                (error.stage(), error.frame(), error.kind()),
+                (Some(Stage::Hold), Some(5), Kind::Input),
+                "{error:?}"
+            );
+            assert!(out.len() <= 5, "{} frames came out before frame 5", out.len());
+            let (result, _) = refined(Fault::StopAt(2), 1, Method::default(), threads);
+            assert_eq!(result.expect_err("stopped").kind(), Kind::Interrupted, "SIGINT");
+            let (result, _) = refined(Fault::Error(Stage::Encode, 3), 0, Method::None, threads);
+            assert_eq!(result.expect_err("injected").stage(), Some(Stage::Encode), "the cause");
         }
     }
 
