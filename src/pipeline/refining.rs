@@ -168,13 +168,13 @@ impl FrameHolder {
     /// # Errors
     /// [`Kind::Input`] if the network made values that are no numbers.
     pub(super) fn hold(&mut self, Refined { mut enlarged, mut made }: Refined) -> Result<Enlarged> {
-        if made.par_iter().any(|value| !value.is_finite()) {
+        let mut planes = self.large.take(&self.to);
+        self.exit.leave(&mut made, &enlarged.frame.planes, &mut planes);
+        if !planes.iter().filter_map(|plane| plane.as_slice()).all(are_numbers) {
             let message = "the network makes values of this picture that are no numbers";
             return Err(Error::new(Kind::Input, message)
                 .hint("its weights may be damaged, or too large for its kind of numbers: --precision f32"));
         }
-        let mut planes = self.large.take(&self.to);
-        self.exit.leave(&mut made, &enlarged.frame.planes, &mut planes);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.len() < self.keep {
             used.push(made);
@@ -207,6 +207,13 @@ struct Detour {
     before: Vec<Plane>,
     after: Vec<Plane>,
     correction: Vec<Plane>,
+}
+
+/// Whether all values are finite.
+fn are_numbers(values: &[f32]) -> bool {
+    // Of magnitudes as whole numbers, the largest is found sixteen at a time.
+    let largest = |part: &[f32]| part.iter().fold(0, |most: u32, value| most.max(value.abs().to_bits()));
+    values.par_chunks(1 << 16).all(|part| largest(part) <= f32::MAX.to_bits())
 }
 
 impl Holder {
