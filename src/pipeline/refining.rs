@@ -36,7 +36,7 @@ pub(super) struct FrameRefiner {
     /// One for each picture at a time.
     inputs: Vec<Array3<f32>>,
     size: (usize, usize, usize),
-    /// Threads for one run.
+    /// Threads for each of several.
     workers: usize,
     bytes: u64,
     used: Used,
@@ -149,13 +149,13 @@ impl FrameRefiner {
         for (enlarged, input) in batch.iter().zip(&mut self.inputs) {
             self.entrance.enter(&enlarged.frame.planes, input);
         }
+        // A picture that comes alone, the last one or the only one, has all threads.
+        let workers = if batch.len() == 1 { rayon::current_num_threads() } else { self.workers };
         let refined = batch.into_par_iter().zip(&self.inputs).map(|(enlarged, input)| {
             let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut made = used.unwrap_or_else(|| Array3::zeros(self.size));
             let index = enlarged.frame.index;
-            self.runner
-                .run_by(self.workers, input.view(), made.view_mut())
-                .map_err(|e| e.at(Stage::Refine, Some(index)))?;
+            self.runner.run_by(workers, input.view(), made.view_mut()).map_err(|e| e.at(Stage::Refine, Some(index)))?;
             Ok(Refined { enlarged, made })
         });
         refined.collect()
