@@ -19,6 +19,7 @@ mod family;
 mod fourier;
 mod frequency;
 mod grid;
+mod hold;
 mod observe;
 mod psf;
 mod shift_add;
