@@ -265,6 +265,26 @@ fn released_networks_give_what_their_own_runtimes_gave() {
     assert!(compared >= 17, "{compared} goldens");
 }
 
+#[test]
+fn features_of_vgg19_are_what_pytorch_gave() {
+    let (Some(pretrained), Some(golden)) = (folder("pretrained"), folder("golden")) else { return };
+    let network = Network::read(&pretrained.join("vgg19_caffe_conv1_1_to_conv3_4.safetensors")).expect("VGG19");
+    assert_eq!((network.name.as_str(), network.scale, network.multiple), ("VGG19 to conv3_4", 0, 4));
+    let input = npy(&golden.join("input_64x64.npy"));
+    let golden = npy(&golden.join("vgg19_caffe_conv3_4_preact_64.npy"));
+    let plain = run(&network, &input).expect("a result");
+    let mut fast = Picture::zeros(golden.dim());
+    Engine::new(&network, Precision::F32, CpuLevel::detect()).run(input.view(), fast.view_mut()).expect("a result");
+    let candle = run_on(Device::Cpu, &network, &input, golden.dim());
+    // Features are not from 0 to 1.
+    let largest = golden.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    for (by, made) in [("reference", &plain), ("engine", &fast), ("candle", &candle)] {
+        let off = farthest(made, &golden) / largest;
+        eprintln!("{by}: {off:.1e} of the largest, {largest}");
+        assert!(off <= 1e-5, "{by}: {off} of the largest");
+    }
+}
+
 /// Bicubic interpolation (Keys, a = -1/2) by a whole factor, samples in the middles of pixels; at the border the weights
 /// that are left count in proportion, as Pillow does it.
 fn enlarged(picture: &Picture, factor: usize) -> Picture {

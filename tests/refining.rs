@@ -232,6 +232,15 @@ fn wrong_wishes_are_told_with_what_is_allowed() {
     }
 }
 
+#[test]
+fn networks_that_make_features_enlarge_nothing() {
+    let layout = layout(ColorFamily::Rgb, (0, 0), Range::Full, 8);
+    let network = Network { scale: 0, ..known(Input::Rgb, 1, 1.0, 0.0) };
+    let error = options(Method::None, network, 4).resolve(&layout).expect_err("refused");
+    assert_eq!(error.kind(), Kind::Usage, "{error}");
+    assert!(error.to_string().contains("features"), "{error}");
+}
+
 /// A picture with edges at many angles, 4 times the size of what the network sees.
 fn scene(rows: usize, columns: usize) -> Plane {
     Array2::from_shape_fn((rows, columns), |(y, x)| {

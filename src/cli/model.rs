@@ -225,7 +225,11 @@ impl Facts {
     }
 
     fn plain(&self) -> String {
-        let scale = self.scale.map_or("any, of what it is given".to_owned(), |scale| format!("x{scale}"));
+        let scale = match self.scale {
+            None => "any, of what it is given".to_owned(),
+            Some(0) => "none: it makes features".to_owned(),
+            Some(scale) => format!("x{scale}"),
+        };
         let reach = |reach| format!("{reach} pixels of the input on each side");
         let reach = self.reach.map_or("the whole picture".to_owned(), reach);
         let size = ByteSize(4 * self.parameters).display().iec();

@@ -238,6 +238,9 @@ impl EnlargeOptions {
         }
         let passes = self.method == Method::None;
         let scale = refine.network.scale;
+        if scale == 0 {
+            return usage(format!("{} makes features of pictures, not pictures", refine.network.name));
+        }
         let (width, height) = match refine.fuse_scale {
             Some(f) if passes && f != 1.0 => {
                 return usage(format!("method none passes frames on at x1, but a fuse scale of {f} was asked for"));

@@ -213,6 +213,15 @@ fn layer(op: &Op, place: &Place) -> Computed<Layer> {
         Op::Bilinear(factor) => Box::new(move |x| between(&between(x[0], 3, factor)?, 2, factor)),
         Op::Shuffle(r) => Box::new(move |x| shuffled(x[0], r)),
         Op::Unshuffle(r) => Box::new(move |x| unshuffled(x[0], r)),
+        Op::Pool(r) => Box::new(move |x| {
+            let (n, channels, rows, columns) = x[0].dims4()?;
+            x[0].reshape((n * channels, rows / r, r, columns / r, r))?.max(4)?.max(2)?.reshape((
+                n,
+                channels,
+                rows / r,
+                columns / r,
+            ))
+        }),
     })
 }
 
@@ -340,6 +349,7 @@ mod tests {
             ("bilinear, odd", vec![Op::Bilinear(3)]),
             ("bilinear by one", vec![Op::Bilinear(1)]),
             ("unshuffle", vec![Op::Unshuffle(2)]),
+            ("pool", vec![Op::Pool(2)]),
             ("both shuffles", vec![Op::Unshuffle(2), Op::Relu, Op::Shuffle(2)]),
             ("three to a side", vec![convolution((3, 18), (3, 3), Border::Zeros, true), Op::Shuffle(3)]),
             ("mean and its picture", vec![Op::Mean, squeezed(), Op::Sigmoid]),

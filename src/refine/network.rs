@@ -84,6 +84,8 @@ pub enum Op {
     Shuffle(usize),
     /// The inverse of it.
     Unshuffle(usize),
+    /// The largest of each block of `r x r` pixels.
+    Pool(usize),
 }
 
 /// Where a picture comes from: 0 is the network's input, `n + 1` the result of operation `n`.
@@ -105,7 +107,7 @@ pub struct Network {
     pub name: String,
     /// What it takes.
     pub input: Input,
-    /// Pixels along each axis of the result for one of the input.
+    /// Pixels along each axis of the result for one of the input; 0 where the result is no picture but features of one.
     pub scale: usize,
     /// The sides of the input have to be multiples of this; mirrored pixels fill them up.
     pub multiple: usize,
@@ -169,7 +171,7 @@ impl Network {
                 Op::Convolve(Convolution { kernel: (rows, columns), .. }) => {
                     (rows.max(columns) / 2) as f64 / sizes[n + 1]
                 }
-                Op::Unshuffle(factor) => (factor - 1) as f64 / sizes[node.takes[0]],
+                Op::Unshuffle(factor) | Op::Pool(factor) => (factor - 1) as f64 / sizes[node.takes[0]],
                 Op::Bilinear(_) => 1.0 / sizes[node.takes[0]],
                 _ => 0.0,
             };
@@ -212,7 +214,7 @@ impl Network {
             let from: f64 = sizes[node.takes[0]];
             sizes.push(match node.op {
                 Op::Repeat(factor) | Op::Bilinear(factor) | Op::Shuffle(factor) => from * factor as f64,
-                Op::Unshuffle(factor) => from / factor as f64,
+                Op::Unshuffle(factor) | Op::Pool(factor) => from / factor as f64,
                 Op::Mean => 0.0,
                 _ => from,
             });

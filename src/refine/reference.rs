@@ -63,6 +63,12 @@ fn apply(op: &Op, taken: &[&Picture]) -> Picture {
             let size = (channels / (r * r), rows * r, columns * r);
             Picture::from_shape_fn(size, |(c, y, x)| first[[c * r * r + y % r * r + x % r, y / r, x / r]])
         }
+        Op::Pool(r) => {
+            let (channels, rows, columns) = first.dim();
+            let block = |c, y: usize, x: usize| first.slice(s![c, y * r..y * r + r, x * r..x * r + r]);
+            let largest = |(c, y, x): (usize, usize, usize)| block(c, y, x).iter().copied().fold(f32::MIN, f32::max);
+            Picture::from_shape_fn((channels, rows / r, columns / r), largest)
+        }
         Op::Unshuffle(r) => {
             let (channels, rows, columns) = first.dim();
             let size = (channels * r * r, rows / r, columns / r);

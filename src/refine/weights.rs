@@ -153,6 +153,18 @@ impl<'a> Weights<'a> {
         if let Some(made) = self.channels.last().copied().flatten().filter(|made| *made != wanted) {
             self.wrong.push(format!("it makes {made} channels of pictures with {wanted}"));
         }
+        self.complete(name, input, scale, multiple)
+    }
+
+    /// The finished network, where its result is no picture but features of R, G and B.
+    ///
+    /// # Errors
+    /// As for [`Self::finish`].
+    pub(super) fn finish_features(self, name: String, multiple: usize) -> Result<Network> {
+        self.complete(name, Input::Rgb, 0, multiple)
+    }
+
+    fn complete(self, name: String, input: Input, scale: usize, multiple: usize) -> Result<Network> {
         let mut extra = Troubles::default();
         self.tensors.keys().filter(|key| !self.used.contains(key.as_str())).for_each(|key| extra.push(shown(key)));
         let mut troubles = Vec::new();

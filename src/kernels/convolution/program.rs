@@ -49,6 +49,8 @@ pub(super) enum Action {
     Bilinear(usize),
     Shuffle(usize),
     Unshuffle(usize),
+    /// The largest of each block of so many rows and columns.
+    Pool(usize),
     Mean,
     /// Writes the result, shuffled by a factor, perhaps with the repeated input added.
     Output {
@@ -124,7 +126,7 @@ impl Step {
             },
             Action::Repeat(r) | Action::Shuffle(r) => Reading::Over(*r),
             Action::Bilinear(r) => Reading::Between(*r),
-            Action::Unshuffle(r) => Reading::Times(*r),
+            Action::Unshuffle(r) | Action::Pool(r) => Reading::Times(*r),
             Action::Mean => Reading::All,
             Action::Multiply if n == 1 => Reading::All,
             _ => Reading::Around(0),
@@ -139,7 +141,7 @@ impl Step {
         };
         match self.action {
             Action::Repeat(r) | Action::Bilinear(r) | Action::Shuffle(r) => (rows * r, columns * r),
-            Action::Unshuffle(r) => (rows / r, columns / r),
+            Action::Unshuffle(r) | Action::Pool(r) => (rows / r, columns / r),
             Action::Mean => (1, 1),
             Action::Multiply => {
                 assert_eq!(taken[1], (1, 1), "the second picture has one pixel");
@@ -245,6 +247,12 @@ impl Program {
     pub(crate) fn repeat(&mut self, r: usize, of: StepId) -> StepId {
         assert!(r > 0, "a factor");
         self.push(Action::Repeat(r), &[of], self.channels(of))
+    }
+
+    /// The largest of each block of `r x r` pixels.
+    pub(crate) fn pool(&mut self, r: usize, of: StepId) -> StepId {
+        assert!(r > 0, "a factor");
+        self.push(Action::Pool(r), &[of], self.channels(of))
     }
 
     /// Enlarged `r` times along both axes by linear interpolation.

@@ -65,6 +65,7 @@ pub(super) unsafe fn run(step: &Step, rows: &Rows<'_>) {
                 let from = |c: usize, y: usize, x: usize| ((0, c / (r * r)), y * r + c % (r * r) / r, x * r + c % r);
                 gather(rows, step.channels, from);
             }
+            Action::Pool(r) => pool(rows, *r),
             Action::Mean => mean(rows),
             Action::Output { shuffle, base } => output(rows, step.channels, *shuffle, *base),
         }
@@ -230,6 +231,26 @@ unsafe fn gather(
                     // SAFETY: as above.
                     let source = unsafe { row(&planes[channel / BLOCK], y, columns) };
                     *to = source[x * BLOCK + channel % BLOCK];
+                }
+            }
+        }
+    }
+}
+
+unsafe fn pool(rows: &Rows<'_>, r: usize) {
+    let (sources, _, width) = rows.taken[0];
+    for y in lines(rows) {
+        for (target, source) in rows.targets.iter().zip(sources) {
+            // SAFETY: what the caller of `run` says, here and below.
+            let to = unsafe { row_mut(target, y, rows.columns) };
+            to.fill(f32::MIN);
+            for line in y * r..y * r + r {
+                // SAFETY: as above.
+                let from = unsafe { row(source, line, width) };
+                for (to, from) in to.as_chunks_mut::<BLOCK>().0.iter_mut().zip(from.chunks_exact(r * BLOCK)) {
+                    for pixel in from.as_chunks::<BLOCK>().0 {
+                        to.iter_mut().zip(pixel).for_each(|(to, from)| *to = to.max(*from));
+                    }
                 }
             }
         }

@@ -12,6 +12,7 @@ mod rrdb;
 mod srcnn;
 mod srgan;
 mod vdsr;
+mod vgg;
 
 use super::checkpoint::{Checkpoint, shown};
 use super::network::{Input, Network};
@@ -27,7 +28,7 @@ const MOST_LAYERS: usize = 128;
 /// What each file offers: the network of a checkpoint if its names are those of this architecture, by preference of a scale.
 type Detect = fn(&Checkpoint, f64) -> Option<Result<Network>>;
 
-const ALL: [Detect; 9] = [
+const ALL: [Detect; 10] = [
     |checkpoint, _| rrdb::network(checkpoint),
     edsr::network,
     |checkpoint, _| msrresnet::network(checkpoint),
@@ -37,6 +38,7 @@ const ALL: [Detect; 9] = [
     |checkpoint, _| fsrcnn::network(checkpoint),
     |checkpoint, _| srcnn::network(checkpoint),
     |checkpoint, _| espcn::network(checkpoint),
+    |checkpoint, _| vgg::network(checkpoint),
 ];
 
 /// The network that a checkpoint holds, as [`Network::of_scale`] chooses it.
@@ -49,7 +51,8 @@ pub(super) fn detect(checkpoint: &Checkpoint, wanted: f64) -> Result<Network> {
         let names: Vec<String> = checkpoint.tensors.keys().take(SHOWN).map(|name| shown(name)).collect();
         let (count, names) = (checkpoint.tensors.len(), names.join(", "));
         let message = format!("no known architecture has these {count} tensors: {names}, ...");
-        let hint = "known are RRDBNet, EDSR, MDSR, RCAN, MSRResNet, Compact, SRGAN, VDSR, FSRCNN, SRCNN and ESPCN";
+        let hint =
+            "known are RRDBNet, EDSR, MDSR, RCAN, MSRResNet, Compact, SRGAN, VDSR, FSRCNN, SRCNN, ESPCN and VGG19";
         Err(Error::new(Kind::Input, message).hint(hint))
     })
 }

@@ -247,6 +247,7 @@ impl<'a> Steps<'a> {
             Op::Bilinear(r) => program.bilinear(*r, first),
             Op::Shuffle(r) => program.shuffle(*r, first),
             Op::Unshuffle(r) => program.unshuffle(*r, first),
+            Op::Pool(r) => program.pool(*r, first),
         };
         self.made[n + 1] = Some(step);
     }
