@@ -24,6 +24,7 @@
 #[doc(hidden)]
 pub mod cli;
 pub mod color;
+pub mod compare;
 pub mod error;
 pub mod frame;
 pub mod fuse;
@@ -34,6 +35,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod refine;
 pub mod register;
+pub mod report;
 pub mod resample;
 
 pub use error::{Error, Kind, Result};

@@ -5,9 +5,11 @@
 //! of fixed size whose sums are added in order, so results depend on neither threads nor CPU level.
 
 mod psnr;
+mod scores;
 mod ssim;
 
 pub use psnr::psnr;
+pub use scores::Scores;
 pub use ssim::ssim;
 
 use crate::error::{Error, Kind, Result};

@@ -1,0 +1,1 @@
+//! Several methods side by side on one video: who enlarges, what is measured, what is kept.
