@@ -1,7 +1,8 @@
 //! Running a plan: memory for its pictures, and workers that take one unit of work after the other.
 //!
-//! Nobody waits at barriers: a worker that has taken a unit waits until the few groups of rows that it reads are complete, and
-//! until those that it overwrites have been read. One worker alone can do everything; one that comes late finds nothing left.
+//! Nobody waits at barriers: a unit is taken as soon as the few groups of rows that it reads are complete, and those that it
+//! overwrites have been read. A worker takes units of its own lane, others only when it would wait. One worker alone can do
+//! everything; one that comes late finds nothing left.
 //! Counters are released when rows are complete and acquired before they are read, so what was written is seen.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use super::rows::{self, Planar, Rows};
 use super::unit::{self, Plane, ROWS, Unit};
 use super::weights::{Layer, Way};
 
-/// Looks at a counter before a waiting worker lets others have its core.
+/// Looks at its lane before a worker turns to the lanes of others.
 const SPINS: u32 = 200;
 
 /// Memory of one run at a time.
@@ -136,8 +137,8 @@ pub(crate) struct Job<'a> {
     memory: &'a Memory,
     input: Planar<*const f32>,
     output: Planar<*mut f32>,
-    /// The next unit that nobody has taken.
-    next: AtomicUsize,
+    /// The next unit of each lane that nobody has taken.
+    next: Vec<AtomicUsize>,
     workers: AtomicUsize,
     failed: AtomicBool,
     /// The views that `input` and `output` point into.
@@ -184,7 +185,7 @@ impl<'a> Job<'a> {
             memory,
             input: Planar { start: input.as_ptr(), strides: from },
             output: Planar { start: output.as_mut_ptr(), strides: to },
-            next: AtomicUsize::new(0),
+            next: plan.lanes.iter().map(|_| AtomicUsize::new(0)).collect(),
             workers: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             views: std::marker::PhantomData,
@@ -193,21 +194,58 @@ impl<'a> Job<'a> {
 
     /// Takes units until none is left. Any number of threads may call it at once; those for which there is no memory return.
     pub(crate) fn work(&self) {
-        let Some(scratch) = self.scratch(self.workers.fetch_add(1, Ordering::Relaxed)) else { return };
+        let number = self.workers.fetch_add(1, Ordering::Relaxed);
+        let Some(scratch) = self.scratch(number) else { return };
         let guard = Guard(&self.failed);
-        while let Some(unit) = self.plan.order.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            if !self.wait(*unit) {
-                break;
-            }
-            // SAFETY: `wait` has seen that all that the unit reads is complete, and that what it overwrites was read; the order
-            // has every unit once, units of a group of rows write different columns, and scratch memory is this worker's own.
-            unsafe { self.take(*unit, scratch) };
+        let lanes = self.next.len();
+        let own = (number * lanes / self.plan.workers.max(1)).min(lanes - 1);
+        while let Some(unit) = self.next_unit(own) {
+            // SAFETY: all that the unit reads is complete, and what it overwrites was read; the lanes have every unit once,
+            // units of a group of rows write different columns, and scratch memory is this worker's own.
+            unsafe { self.take(unit, scratch) };
             let step = unit.step as usize;
             let group = self.plan.steps[step].first + unit.group as usize;
             self.memory.done[group].fetch_add(1, Ordering::Release);
             self.memory.total[step].fetch_add(1, Ordering::Release);
         }
         std::mem::forget(guard);
+    }
+
+    /// Waits for a unit that is ready; `None` if all are taken, or a worker has failed.
+    fn next_unit(&self, own: usize) -> Option<UnitId> {
+        let others = (0..self.next.len()).filter(|&lane| lane != own);
+        let mut spins = 0;
+        while !self.failed.load(Ordering::Relaxed) {
+            if let Some(unit) = self.head(own) {
+                return Some(unit);
+            }
+            if spins < SPINS && !self.is_empty(own) {
+                spins += 1;
+                std::hint::spin_loop();
+                continue;
+            }
+            if let Some(unit) = others.clone().find_map(|lane| self.head(lane)) {
+                return Some(unit);
+            }
+            if (0..self.next.len()).all(|lane| self.is_empty(lane)) {
+                return None;
+            }
+            std::thread::yield_now();
+        }
+        None
+    }
+
+    /// Takes the first unit of a lane, if it is ready.
+    fn head(&self, lane: usize) -> Option<UnitId> {
+        let next = self.next[lane].load(Ordering::Relaxed);
+        let unit = *self.plan.lanes[lane].get(next)?;
+        let taken = || self.next[lane].compare_exchange(next, next + 1, Ordering::Relaxed, Ordering::Relaxed);
+        (self.is_ready(unit) && taken().is_ok()).then_some(unit)
+    }
+
+    /// Whether all units of a lane are taken.
+    fn is_empty(&self, lane: usize) -> bool {
+        self.next[lane].load(Ordering::Relaxed) >= self.plan.lanes[lane].len()
     }
 
     /// Scratch memory of a worker; `None` if there are more workers than it was made for.
@@ -223,19 +261,7 @@ impl<'a> Job<'a> {
         steps.clone().all(|(step, total)| total.load(Ordering::Acquire) as usize == step.groups * step.across)
     }
 
-    /// Waits until a unit can run; `false` if a worker has failed.
-    fn wait(&self, unit: UnitId) -> bool {
-        let mut spins = 0;
-        while !self.is_ready(unit) {
-            if self.failed.load(Ordering::Relaxed) {
-                return false;
-            }
-            spins += 1;
-            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
-        }
-        true
-    }
-
+    /// Whether all that a unit reads is complete, and all that it overwrites was read. Once it is, it stays so.
     fn is_ready(&self, unit: UnitId) -> bool {
         let group = unit.group as usize;
         let step = &self.plan.steps[unit.step as usize];
@@ -371,7 +397,7 @@ mod tests {
             let program = program(cpu);
             let mut memory = None;
             for (rows, columns) in [(41, 23), (9, 50), (50, 1), (3, 96)] {
-                let plan = Plan::new(&program, rows, columns);
+                let plan = Plan::new(&program, rows, columns, 1);
                 let memory = memory.get_or_insert_with(|| Memory::new(&program, &plan, 1).expect("memory"));
                 memory.fit(&program, &plan, 1).expect("memory");
                 let (input, mut out) = (Array3::ones((3, rows, columns)), Array3::zeros((5, 2 * rows, 2 * columns)));
@@ -393,14 +419,39 @@ mod tests {
     }
 
     #[test]
+    fn lanes_are_done_by_whoever_comes() {
+        let program = program(CpuLevel::detect());
+        let wanted = run(&program, 1, 1);
+        for (planned, come) in [(2, 1), (2, 2), (3, 5), (5, 2), (16, 3)] {
+            assert_eq!(run(&program, planned, come), wanted, "planned for {planned} workers, {come} came");
+        }
+    }
+
+    /// The result of a picture of several units across, planned for so many workers and made by so many.
+    fn run(program: &Program, planned: usize, come: usize) -> Array3<f32> {
+        let (rows, columns) = (37, 500);
+        let plan = Plan::new(program, rows, columns, planned);
+        let units: usize = plan.steps.iter().map(|step| step.groups * step.across).sum();
+        assert_eq!(plan.lanes.iter().map(Vec::len).sum::<usize>(), units, "every unit has a lane");
+        assert!(plan.lanes.iter().all(|lane| !lane.is_empty()) && plan.lanes.len() <= planned, "{planned} workers");
+        let mut memory = Memory::new(program, &plan, come).expect("memory");
+        let input = Array3::from_shape_fn((3, rows, columns), |(c, y, x)| ((c + 3 * y + 7 * x) % 11) as f32);
+        let mut out = Array3::zeros((5, 2 * rows, 2 * columns));
+        let job = Job::new(program, &plan, &mut memory, input.view(), out.view_mut()).expect("columns together");
+        std::thread::scope(|scope| (0..come).for_each(|_| drop(scope.spawn(|| job.work()))));
+        assert!(job.is_complete());
+        out
+    }
+
+    #[test]
     fn a_failed_worker_stops_the_others() {
         let program = program(CpuLevel::SCALAR);
-        let plan = Plan::new(&program, 16, 16);
+        let plan = Plan::new(&program, 16, 16, 1);
         let mut memory = Memory::new(&program, &plan, 1).expect("memory");
         let (input, mut out) = (Array3::ones((3, 16, 16)), Array3::zeros((5, 32, 32)));
         let job = Job::new(&program, &plan, &mut memory, input.view(), out.view_mut()).expect("columns together");
         // A unit that was taken and will never be done.
-        job.next.store(1, Ordering::Relaxed);
+        job.next[0].store(1, Ordering::Relaxed);
         drop(Guard(&job.failed));
         job.work();
         assert!(!job.is_complete());

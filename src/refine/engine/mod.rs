@@ -85,7 +85,7 @@ impl Engine {
 
     /// The same for so many threads.
     pub(super) fn memory_of(&self, workers: usize, rows: usize, columns: usize) -> u64 {
-        self.plan(rows, columns).bytes(workers)
+        self.plan(rows, columns, workers).bytes(workers)
     }
 
     /// Bytes of the buffers that are kept for the next run.
@@ -112,7 +112,7 @@ impl Engine {
     ) -> Result<()> {
         let (_, rows, columns) = input.dim();
         self.input.check(self.multiple, input.dim())?;
-        let plan = self.plan(rows, columns);
+        let plan = self.plan(rows, columns, workers);
         let (channels, (height, width)) = (self.program.outputs(), plan.output());
         if out.dim() != (channels, height, width) {
             let (given, by, wide) = out.dim();
@@ -166,14 +166,14 @@ impl Engine {
         Ok(true)
     }
 
-    fn plan(&self, rows: usize, columns: usize) -> Arc<Plan> {
+    fn plan(&self, rows: usize, columns: usize, workers: usize) -> Arc<Plan> {
         let mut plans = locked(&self.plans);
-        if let Some(at) = plans.iter().position(|plan| plan.input() == (rows, columns)) {
+        if let Some(at) = plans.iter().position(|plan| plan.is_for((rows, columns), workers)) {
             let plan = plans.remove(at);
             plans.push(Arc::clone(&plan));
             return plan;
         }
-        let plan = Arc::new(Plan::new(&self.program, rows, columns));
+        let plan = Arc::new(Plan::new(&self.program, rows, columns, workers));
         if plans.len() >= PLANS {
             plans.remove(0);
         }
