@@ -6,6 +6,7 @@
 
 use super::curves::Curves;
 use crate::error::{Error, Kind, Result};
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::*;
 use serde::Serialize;
 use std::ops::Range;
@@ -62,36 +63,35 @@ fn draw(
     (frames, values): (&Range<u64>, &Range<f64>),
 ) -> Result<[f64; 4], Failure> {
     let root = SVGBackend::with_string(svg, (WIDTH as u32, HEIGHT as u32)).into_drawing_area();
+    let across = Axis::new(frames.start as f64..frames.end as f64, 1.0);
+    let down = Axis::new(values.clone(), 0.0);
+    let digits = label_digits(&down.ticks);
     let mut chart = ChartBuilder::on(&root)
         .margin_top(8 * FINE)
         .margin_right(12 * FINE)
         .x_label_area_size(BELOW)
         .y_label_area_size(LEFT)
-        .build_cartesian_2d(frames.clone(), values.clone())?;
-    let digits = label_digits(values);
+        .build_cartesian_2d(across, down)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
-        .max_light_lines(0)
         .bold_line_style(GRID.stroke_width(FINE as u32))
         .axis_style(AXIS.stroke_width(FINE as u32))
         .label_style(("sans-serif", LETTERS).into_font().color(&TEXT))
-        .x_labels(6)
-        .y_labels(5)
-        .x_label_formatter(&|frame| frame.to_string())
+        .x_label_formatter(&|frame| format!("{frame:.0}"))
         .y_label_formatter(&|value| format!("{value:.digits$}"))
         .draw()?;
     let (across, down) = chart.plotting_area().get_pixel_range();
     let top_of_marks = values.start + 0.035 * (values.end - values.start);
     for &frame in marks.iter().filter(|f| (frames.start..=frames.end).contains(f)) {
-        let ends = [(frame, values.start), (frame, top_of_marks)];
+        let ends = [(frame as f64, values.start), (frame as f64, top_of_marks)];
         chart.draw_series(LineSeries::new(ends, MARK.stroke_width(3 * FINE as u32)))?;
     }
     for curve in &curves.curves {
         let color = RGBColor(0, 0, (colors[curve.method] % COLORS) as u8);
-        let points = curve.points.iter().map(|&(frame, value)| (frame, value.clamp(values.start, values.end)));
-        if let [one] = curve.points.as_slice() {
-            chart.draw_series([Circle::new(*one, 3 * FINE, color.filled())])?;
+        let points = curve.points.iter().map(|&(frame, value)| (frame as f64, value.clamp(values.start, values.end)));
+        if curve.points.len() == 1 {
+            chart.draw_series(points.map(|point| Circle::new(point, 3 * FINE, color.filled())))?;
         } else {
             chart.draw_series(LineSeries::new(points, color.stroke_width(3 * FINE as u32 / 2)))?;
         }
@@ -124,15 +124,50 @@ fn value_range(curves: &Curves) -> Range<f64> {
     (low - air).max(floor)..high + air
 }
 
-/// Digits that tell five steps of a range apart.
-fn label_digits(values: &Range<f64>) -> usize {
-    match (values.end - values.start) / 5.0 {
-        step if step >= 1.0 => 0,
-        step if step >= 0.1 => 1,
-        step if step >= 0.01 => 2,
-        step if step >= 0.001 => 3,
-        _ => 4,
+/// A straight axis with ticks of our own: the search of Plotters for those of whole numbers does not always end.
+struct Axis {
+    range: Range<f64>,
+    ticks: Vec<f64>,
+}
+
+impl Axis {
+    fn new(range: Range<f64>, least: f64) -> Self {
+        Self { ticks: ticks(range.start, range.end, least), range }
     }
+}
+
+impl Ranged for Axis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (start, end): (i32, i32)) -> i32 {
+        let part = (value - self.range.start) / (self.range.end - self.range.start);
+        start + (part * f64::from(end - start)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
+
+/// Three to seven round places within a range, in steps of 1, 2 or 5 times a power of ten, of `least` at least.
+fn ticks(low: f64, high: f64, least: f64) -> Vec<f64> {
+    let rough = (high - low) / 5.0;
+    let power = 10f64.powf(rough.log10().floor());
+    let round = [1.0, 2.0, 5.0, 10.0].iter().map(|step| step * power).find(|step| *step >= rough);
+    let step = round.unwrap_or(rough).max(least);
+    let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
+    (first..=last).map(|n| n as f64 * step).collect()
+}
+
+/// Digits that tell the ticks apart.
+fn label_digits(ticks: &[f64]) -> usize {
+    let step = ticks.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
+    (0..6).find(|digits| step * 10f64.powi(*digits) > 0.999).unwrap_or(6) as usize
 }
 
 #[cfg(test)]
@@ -163,5 +198,19 @@ mod tests {
         assert!(plot.values[1] < 32.0, "{:?}", plot.values);
         let identical = super::plot(&psnr(&[&[(0, 99.0)]]), &[0], &[]).unwrap();
         assert_eq!(identical.values, [98.0, 100.0]);
+    }
+
+    #[test]
+    fn ticks_are_round_few_and_inside() {
+        assert_eq!(ticks(29.8, 34.1, 0.0), [30.0, 31.0, 32.0, 33.0, 34.0]);
+        assert_eq!(ticks(0.0, 1.0, 1.0), [0.0, 1.0]);
+        assert_eq!(ticks(0.0, 4999.0, 1.0), [0.0, 1000.0, 2000.0, 3000.0, 4000.0]);
+        assert_eq!(label_digits(&ticks(0.9123, 0.9311, 0.0)), 3);
+        for n in -40..40 {
+            let (low, high) = (f64::from(n) * 0.37, f64::from(n) * 0.37 + 1.7f64.powi(n));
+            let found = ticks(low, high, 0.0);
+            assert!((2..=7).contains(&found.len()), "{low} to {high}: {found:?}");
+            assert!(found.iter().all(|t| (low - 1e-6..=high + 1e-6).contains(t)));
+        }
     }
 }

@@ -92,7 +92,7 @@ fn enlarge(scratch: &Scratch, key: &str, input: &str) {
     for method in METHODS {
         let (fusion, network) = method.split_once('+').map_or((method, None), |(f, n)| (f, Some(n)));
         let refine = network.map_or(String::new(), |n| format!("--refine {n}"));
-        let options = format!("--method {fusion} {refine} --scale 2 --video-codec ffv1 --overwrite");
+        let options = format!("--method {fusion} {refine} --scale 2 --codec ffv1 --overwrite");
         scratch.subpel(&format!("upscale {input}.mkv {key}-{method}.mkv {options}")).ends(0);
     }
 }
