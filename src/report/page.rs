@@ -238,7 +238,9 @@ fn against(test: &Test) -> String {
     let (width, height) = test.size;
     match &test.truth {
         Truth::Reference(file) => format!("Results of {width} × {height}, compared with {file}."),
-        Truth::Recovery(how) => format!("Results of {width} × {height}, compared with the input itself; {how}."),
+        Truth::Recovery(how) => {
+            format!("Results of {width} × {height}, compared with the input before it was reduced: {how}.")
+        }
         Truth::Nothing => format!("Results of {width} × {height}. There is no truth to compare with."),
     }
 }
@@ -336,4 +338,93 @@ fn policy() -> String {
         hash(STYLE),
         scripts.join(" ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::MethodResult;
+
+    const HOSTILE: &str = "</script><script>hit()</script>\"'&<!--\u{2028}";
+
+    fn hostile() -> Comparison {
+        let picture = || (HOSTILE.to_owned(), b"\xff\xd8\xff".to_vec());
+        let method = MethodResult {
+            name: HOSTILE.to_owned(),
+            command: HOSTILE.to_owned(),
+            external: true,
+            mean: Default::default(),
+            psnr_y_min: None,
+            per_frame: Vec::new(),
+            frames_per_second: Some(1.0),
+            peak_memory: None,
+            failed: None,
+        };
+        let test = Test {
+            key: "t".to_owned(),
+            title: HOSTILE.to_owned(),
+            explanation: HOSTILE.to_owned(),
+            truth: Truth::Reference(HOSTILE.to_owned()),
+            size: (2, 2),
+            methods: vec![method.clone(), MethodResult { failed: Some(HOSTILE.to_owned()), ..method }],
+            shots: vec![Shot { frame: 0, pictures: vec![picture()] }],
+            crops: vec![Crop { frame: 0, area: (0, 0, 2, 2), pictures: vec![picture()] }],
+        };
+        let input = Clip {
+            name: HOSTILE.to_owned(),
+            width: 1,
+            height: 1,
+            frames: 1,
+            rate: 30000.0 / 1001.0,
+            format: HOSTILE.to_owned(),
+        };
+        let advice =
+            Advice { method: HOSTILE.to_owned(), command: HOSTILE.to_owned(), reasons: vec![HOSTILE.to_owned()] };
+        Comparison { program: HOSTILE.to_owned(), input, scale: 2.0, tests: vec![test], advice }
+    }
+
+    fn text(comparison: &Comparison) -> String {
+        let mut bytes = Vec::new();
+        page(comparison, &mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn names_are_text_wherever_they_are() {
+        let text = text(&hostile());
+        assert_eq!(text.matches("<script").count(), SCRIPTS.len() + 2, "our scripts and the two blocks of data");
+        assert!(!text.contains("hit()</script") && !text.contains("<!--"));
+        assert!(text.contains("&lt;script&gt;hit()") && text.contains("\\u003cscript\\u003ehit()"));
+        assert_eq!(
+            text.matches("data:image/jpeg;base64,/9j/").count(),
+            1,
+            "a picture that is shown twice is held once"
+        );
+        assert!(text.contains("29.97 a second"));
+    }
+
+    #[test]
+    fn the_policy_names_what_is_in_the_page() {
+        let text = text(&hostile()).replace("&#x27;", "'").replace("&#x2f;", "/");
+        for part in SCRIPTS.iter().chain([&STYLE]) {
+            let hash = STANDARD.encode(Sha256::digest(part));
+            assert!(text.contains(&format!("'sha256-{hash}'")) && text.contains(*part));
+        }
+        assert!(policy().starts_with("default-src 'none'; img-src data:;"), "{}", policy());
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_page_and_a_full_disk_is_told() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        assert_eq!(page_size(&hostile()).unwrap(), text(&hostile()).len() as u64);
+        assert_eq!(page(&hostile(), &mut Full).unwrap_err().kind(), Kind::Resource);
+    }
 }

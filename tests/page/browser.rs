@@ -77,13 +77,23 @@ impl Browser {
         }
         self.socket.send(Message::text(message.to_string())).expect("the browser listens");
         loop {
-            let text = self.socket.read().expect("the browser answers");
+            let text = self.read();
             let Ok(answer) = serde_json::from_str::<Value>(text.to_text().unwrap_or("")) else { continue };
             if answer["id"] == self.calls {
                 assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
                 return answer["result"].clone();
             }
             self.events.push(answer);
+        }
+    }
+
+    /// The next message. Signals of the test's other children may interrupt the wait.
+    fn read(&mut self) -> Message {
+        loop {
+            match self.socket.read() {
+                Err(tungstenite::Error::Io(cause)) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+                answer => return answer.expect("the browser answers"),
+            }
         }
     }
 
