@@ -239,7 +239,7 @@ fn against(test: &Test) -> String {
     match &test.truth {
         Truth::Reference(file) => format!("Results of {width} × {height}, compared with {file}."),
         Truth::Recovery(how) => {
-            format!("Results of {width} × {height}, compared with the input before it was reduced: {how}.")
+            format!("Results of {width} × {height}, compared with the input before it was reduced ({how}).")
         }
         Truth::Nothing => format!("Results of {width} × {height}. There is no truth to compare with."),
     }

@@ -47,10 +47,13 @@ struct Cell {
     frame: Option<u64>,
 }
 
+/// A figure of a method, and the frame it belongs to where it is one's; nothing where there is none.
+type Entry = Option<(f64, Option<u64>)>;
+
 /// A column with its figures, one a method.
 struct Filled {
     figure: Figure,
-    values: Vec<Option<(f64, Option<u64>)>>,
+    values: Vec<Entry>,
 }
 
 impl Table {
@@ -84,7 +87,7 @@ impl Column {
 
 /// Every column there may be, with the figures of all methods; those of failed methods are empty.
 fn columns(methods: &[MethodResult]) -> Vec<Filled> {
-    let column = |figure: Figure, of: &dyn Fn(&MethodResult) -> Option<(f64, Option<u64>)>| {
+    let column = |figure: Figure, of: &dyn Fn(&MethodResult) -> Entry| {
         let value = |m: &MethodResult| of(m).filter(|(v, _)| m.failed.is_none() && v.is_finite());
         Filled { figure, values: methods.iter().map(value).collect() }
     };
@@ -100,7 +103,7 @@ fn columns(methods: &[MethodResult]) -> Vec<Filled> {
 }
 
 /// Digits that leave two figures of the smallest value, at least one.
-fn digits_for(values: &[Option<(f64, Option<u64>)>]) -> usize {
+fn digits_for(values: &[Entry]) -> usize {
     let smallest = values.iter().flatten().map(|(v, _)| *v).filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
     match smallest {
         v if v < 0.1 => 3,
@@ -116,7 +119,7 @@ fn cells(column: &Filled) -> Vec<Cell> {
     let best = column.values.iter().flatten().map(|(value, _)| *value).reduce(better).map(text);
     // With one figure there is nothing to be better than.
     let several = column.values.iter().flatten().count() > 1;
-    let cell = |value: &Option<(f64, Option<u64>)>| {
+    let cell = |value: &Entry| {
         let text = value.map_or(String::new(), |(v, _)| text(v));
         let best = several && best.as_ref() == Some(&text);
         Cell { best, text, value: value.map(|(v, _)| v), frame: value.and_then(|(_, frame)| frame) }
