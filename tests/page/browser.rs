@@ -311,10 +311,10 @@ fn connect(profile: &Path) -> WebSocket<TcpStream> {
     let (port, path) = loop {
         assert!(start.elapsed() < LONGEST, "the browser does not say where it listens");
         let text = fs::read_to_string(&told).unwrap_or_default();
-        if let Some((port, path)) = text.split_once('\n') {
-            if let (Ok(port), true) = (port.parse::<u16>(), path.starts_with('/')) {
-                break (port, path.to_owned());
-            }
+        if let Some((port, path)) = text.split_once('\n').filter(|(_, path)| path.starts_with('/'))
+            && let Ok(port) = port.parse::<u16>()
+        {
+            break (port, path.to_owned());
         }
         std::thread::sleep(Duration::from_millis(20));
     };
