@@ -23,15 +23,15 @@ fn written(scratch: &Scratch, comparison: &Comparison) -> PathBuf {
     scratch.path("page.html")
 }
 
-/// Runs `check` on the page of `comparison`; afterwards nothing may have been asked for, and nothing gone wrong.
+/// Runs `check` on the page of what `comparison` makes, where there is a browser; afterwards nothing may have been asked for, and nothing gone wrong.
 #[track_caller]
-fn in_browser(comparison: &Comparison, check: impl FnOnce(&mut Browser)) {
+fn in_browser(comparison: impl FnOnce() -> Comparison, check: impl FnOnce(&mut Browser)) {
     let scratch = Scratch::new();
     if browser::installed().is_none() {
         skipped("no Chromium on the path");
         return;
     }
-    let file = written(&scratch, comparison);
+    let file = written(&scratch, &comparison());
     let mut browser = Browser::open(&file).expect("a browser");
     check(&mut browser);
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -68,7 +68,7 @@ fn scale(view: &str) -> f64 {
 
 #[test]
 fn the_slider_moves_by_mouse_and_by_keys() {
-    in_browser(&sample::comparison(), |browser| {
+    in_browser(sample::comparison, |browser| {
         assert_eq!(split(browser), 50.0);
         let [x, y, width, height] = browser.place(STAGE);
         let middle = (x + width / 2.0, y + height / 2.0);
@@ -91,7 +91,7 @@ fn the_slider_moves_by_mouse_and_by_keys() {
 
 #[test]
 fn zoom_and_place_stay_in_step_in_both_halves() {
-    in_browser(&sample::comparison(), |browser| {
+    in_browser(sample::comparison, |browser| {
         let whole = views(browser);
         let [x, y, width, height] = browser.place(STAGE);
         let (x, y) = (x + width * 0.3, y + height * 0.4);
@@ -131,7 +131,7 @@ fn zoom_and_place_stay_in_step_in_both_halves() {
 
 #[test]
 fn plots_link_to_their_frames() {
-    in_browser(&sample::comparison(), |browser| {
+    in_browser(sample::comparison, |browser| {
         browser.media(&[("prefers-reduced-motion", "reduce")], "");
         let frame = "Number(document.querySelector('#view-0 [data-choose=frame]').selectedOptions[0].text)";
         let message = "document.querySelector('#view-0 .message').textContent";
@@ -167,7 +167,7 @@ fn plots_link_to_their_frames() {
 
 #[test]
 fn crops_open_their_place() {
-    in_browser(&sample::comparison(), |browser| {
+    in_browser(sample::comparison, |browser| {
         let whole = views(browser);
         browser.click("#test-0 .crops .tile[data-name='lanczos']");
         assert_eq!(browser.text("document.querySelector('#view-0 .tag.b').textContent"), "lanczos");
@@ -180,7 +180,7 @@ fn crops_open_their_place() {
 
 #[test]
 fn tables_sort_by_click_and_by_keys() {
-    in_browser(&sample::comparison(), |browser| {
+    in_browser(sample::comparison, |browser| {
         let names = "[...document.querySelectorAll('#test-0 tbody th')].map(th => th.querySelector('.named').textContent).join()";
         assert_eq!(browser.text(names), sample::METHODS.join(","));
         browser.click("#test-0 thead th:nth-child(2) button");
@@ -199,7 +199,7 @@ fn tables_sort_by_click_and_by_keys() {
 
 #[test]
 fn keys_choose_frames_pictures_ways_and_themes() {
-    in_browser(&sample::comparison(), |browser| {
+    in_browser(sample::comparison, |browser| {
         let tag = |side: &str| format!("document.querySelector('#view-0 .tag.{side}').textContent");
         assert_eq!((browser.text(&tag("a")), browser.text(&tag("b"))), ("bicubic".into(), "map+builtin".into()));
         browser.key("6");
@@ -240,15 +240,16 @@ fn keys_choose_frames_pictures_ways_and_themes() {
     });
 }
 
-#[test]
-fn hostile_names_stay_text() {
-    let names =
-        ["</script><script>window.hit=1</script>", "<img src=x onerror=window.hit=2>", "\"'`&amp;{{ 7*7 }}🎞\u{202e}"];
+const HOSTILE: [&str; 3] =
+    ["</script><script>window.hit=1</script>", "<img src=x onerror=window.hit=2>", "\"'`&amp;{{ 7*7 }}🎞\u{202e}"];
+
+/// The sample with names that would be markup or code if they were not text.
+fn hostile() -> Comparison {
     let mut comparison = sample::comparison();
     for test in &mut comparison.tests {
         let rename = |name: &mut String| {
-            if let Some(n) = sample::METHODS.iter().position(|m| m == name).filter(|n| *n < names.len()) {
-                names[n].clone_into(name);
+            if let Some(n) = sample::METHODS.iter().position(|m| m == name).filter(|n| *n < HOSTILE.len()) {
+                HOSTILE[n].clone_into(name);
             }
         };
         test.methods.iter_mut().for_each(|m| rename(&mut m.name));
@@ -258,19 +259,24 @@ fn hostile_names_stay_text() {
         test.methods[3].failed = Some("</td><script>window.hit=3</script>".to_owned());
         test.title.push_str("<b>");
     }
-    comparison.advice.method = names[0].to_owned();
+    comparison.advice.method = HOSTILE[0].to_owned();
     comparison.advice.reasons.push("<svg onload=window.hit=4>".to_owned());
     comparison.input.name = "</title><script>window.hit=5</script>".to_owned();
-    in_browser(&comparison, |browser| {
+    comparison
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    in_browser(hostile, |browser| {
         assert!(browser.value("window.hit").is_null());
         let row = |n: usize| {
             format!("document.querySelectorAll('#test-0 tbody th')[{n}].querySelector('.named').textContent")
         };
-        for (n, name) in names.iter().enumerate() {
+        for (n, name) in HOSTILE.iter().enumerate() {
             assert_eq!(browser.text(&row(n)), *name);
         }
-        assert_eq!(browser.text("document.querySelector('#advice-method').textContent"), names[0]);
-        assert_eq!(browser.text("document.querySelector('#view-0 .tag.b').textContent"), names[0]);
+        assert_eq!(browser.text("document.querySelector('#advice-method').textContent"), HOSTILE[0]);
+        assert_eq!(browser.text("document.querySelector('#view-0 .tag.b').textContent"), HOSTILE[0]);
         browser.focus("#test-0 .plot .canvas");
         browser.key("ArrowRight");
         browser.key("Enter");
@@ -284,18 +290,21 @@ fn hostile_names_stay_text() {
 
 #[test]
 fn without_pictures_and_with_one_method_the_page_is_whole() {
-    in_browser(&sample::figures_only(1, 1), |browser| {
-        assert_eq!(browser.number("document.querySelectorAll('.viewer, .crops, .tabs, .advice').length"), 0.0);
-        assert_eq!(browser.number("document.querySelectorAll('tbody tr').length"), 1.0);
-        browser.click(".plot .canvas");
-        browser.key("b");
-        browser.key("3");
-    });
+    in_browser(
+        || sample::figures_only(1, 1),
+        |browser| {
+            assert_eq!(browser.number("document.querySelectorAll('.viewer, .crops, .tabs, .advice').length"), 0.0);
+            assert_eq!(browser.number("document.querySelectorAll('tbody tr').length"), 1.0);
+            browser.click(".plot .canvas");
+            browser.key("b");
+            browser.key("3");
+        },
+    );
 }
 
 #[test]
 fn the_page_fits_phones_and_desks() {
-    in_browser(&sample::comparison(), |browser| {
+    in_browser(sample::comparison, |browser| {
         for width in [360, 390, 768, 1280, 1900] {
             browser.size(width, 800);
             for tab in 0..3 {
@@ -310,7 +319,7 @@ fn the_page_fits_phones_and_desks() {
 
 #[test]
 fn on_paper_everything_is_there_but_what_moves() {
-    in_browser(&sample::comparison(), |browser| {
+    in_browser(sample::comparison, |browser| {
         browser.click("#theme");
         browser.media(&[], "print");
         let shown = |selector: &str| {
@@ -349,10 +358,13 @@ fn five_thousand_frames_of_ten_methods_stay_small() {
     page(&comparison, &mut bytes).expect("the page is written");
     assert_eq!(bytes.len() as u64, size);
     assert!(size < PAGE_LIMIT / 10, "{size} bytes");
-    in_browser(&comparison, |browser| {
-        browser.click(".plot .canvas");
-        assert!(browser.text("document.querySelector('.plot .readout').innerText").contains("method-9"));
-    });
+    in_browser(
+        || comparison,
+        |browser| {
+            browser.click(".plot .canvas");
+            assert!(browser.text("document.querySelector('.plot .readout').innerText").contains("method-9"));
+        },
+    );
 }
 
 #[test]
