@@ -37,6 +37,7 @@ pub mod refine;
 pub mod register;
 pub mod report;
 pub mod resample;
+pub mod segment;
 
 pub use error::{Error, Kind, Result};
 pub use fuse::Technique;

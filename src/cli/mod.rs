@@ -1,11 +1,13 @@
 //! The command line: arguments, messages, exit codes. One file a subcommand; nothing else knows the terminal.
 
+mod enlarging;
 mod generate;
 mod inspect;
 mod metrics;
 mod model;
 mod motion;
 mod progress;
+mod segments;
 mod signals;
 mod text;
 mod upscale;
@@ -48,6 +50,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Upscale(Box<upscale::Upscale>),
+    Run(Box<segments::Run>),
+    Plan(Box<segments::Plan>),
+    RunSegment(segments::RunSegment),
+    Status(segments::Status),
+    Verify(segments::Verify),
+    Join(segments::Join),
+    Gc(segments::Gc),
     Motion(motion::Motion),
     Metrics(metrics::Metrics),
     Inspect(inspect::Inspect),
@@ -62,6 +71,8 @@ enum Outcome {
     Done,
     /// Done, but the input was damaged.
     Damaged,
+    /// Not an error, but segments are missing.
+    Incomplete,
 }
 
 /// Parses the arguments, runs the command, prints the one message if it failed.
@@ -70,7 +81,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match guarded(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Damaged) => ExitCode::from(3),
+        Ok(Outcome::Damaged | Outcome::Incomplete) => ExitCode::from(3),
         Err(error) => {
             text::print_error(&error);
             ExitCode::from(error.kind().exit_code())
@@ -89,6 +100,13 @@ fn run(cli: Cli) -> Result<Outcome> {
     let mut out = std::io::stdout().lock();
     match cli.command {
         Command::Upscale(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Plan(command) => command.run(&mut out),
+        Command::RunSegment(command) => command.run(),
+        Command::Status(command) => command.run(&mut out),
+        Command::Verify(command) => command.run(&mut out),
+        Command::Join(command) => command.run(),
+        Command::Gc(command) => command.run(&mut out),
         Command::Motion(command) => command.run(&mut out),
         Command::Metrics(command) => command.run(&mut out),
         Command::Inspect(command) => command.run(&mut out),

@@ -13,15 +13,15 @@ use crate::media::InputSpec;
 pub(super) struct InputOptions {
     /// Let the input be a network address or a playlist that opens further files
     #[arg(long, help_heading = "Input")]
-    allow_network: bool,
+    pub(super) allow_network: bool,
 
     /// Frames a second of a numbered picture sequence, as 24 or 24000/1001
     #[arg(long, value_name = "RATE", value_parser = rate, help_heading = "Input")]
-    fps: Option<(i32, i32)>,
+    pub(super) fps: Option<(i32, i32)>,
 
     /// Most pixels a picture of the input may have
     #[arg(long, value_name = "N", default_value_t = InputSpec::DEFAULT_MAX_PIXELS, value_parser = clap::value_parser!(u64).range(1..=i32::MAX as u64), help_heading = "Input")]
-    max_pixels: u64,
+    pub(super) max_pixels: u64,
 }
 
 /// `auto`, or a blur.

@@ -1,5 +1,7 @@
 //! The output container: its format, its file, its streams, tags and chapters.
 
+use std::ffi::CStr;
+
 use ffmpeg_next::ffi;
 
 use super::copied::CopiedStreams;
@@ -9,7 +11,6 @@ use super::info::VideoInfo;
 use super::open::InputSpec;
 use super::side_data::{DISPLAY_MATRIX, add_to_stream, hdr_packet_kind};
 use super::stream_copy::{EXPERIMENTAL, Kept, MICROSECONDS, copy_tags, is_stale_stream_tag, new_stream};
-use super::target::Target;
 use super::writer::{Cut, OutputSpec};
 use crate::error::{Error, Kind, Result};
 
@@ -20,9 +21,8 @@ pub(super) struct OutputContext(pub(super) *mut ffi::AVFormatContext);
 unsafe impl Send for OutputContext {}
 
 impl OutputContext {
-    pub(super) fn new(format: *const ffi::AVOutputFormat, target: &Target) -> Result<Self> {
+    pub(super) fn new(format: *const ffi::AVOutputFormat, url: &CStr) -> Result<Self> {
         let mut context = std::ptr::null_mut();
-        let url = target.url()?;
         // SAFETY: a static format and a valid string.
         let code = unsafe { ffi::avformat_alloc_output_context2(&mut context, format, std::ptr::null(), url.as_ptr()) };
         check(code, Kind::Resource, || "preparing the container".into())?;

@@ -283,7 +283,7 @@ pub(super) fn sequence_number(pattern: &Path, file: &Path) -> Option<u64> {
 }
 
 /// The files of a numbered sequence and their numbers, in order.
-pub(super) fn sequence_files(pattern: &Path) -> Vec<(u64, PathBuf)> {
+pub fn sequence_files(pattern: &Path) -> Vec<(u64, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(folder_of(pattern)) else { return Vec::new() };
     let paths = entries.flatten().map(|e| e.path());
     let mut files: Vec<_> = paths.filter_map(|p| Some((sequence_number(pattern, &p)?, p))).collect();

@@ -30,30 +30,39 @@ use crate::kernels::CpuLevel;
 /// Pictures that a decoder may fail to give, one after the other, after the last packet: more than its threads hold.
 const FEW_WHILE_DRAINING: u64 = 256;
 
+/// What a file says of a frame, before anything is made good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Presentation time in ticks of the stream, if it has one.
+    pub time: Option<i64>,
+    /// Whether it can be decoded without those before it.
+    pub key: bool,
+}
+
 /// Decodes the picture's stream of a file, frame by frame, in presentation order.
 #[derive(Debug)]
 pub struct VideoReader {
-    input: Input,
-    decoder: Codec,
+    pub(super) input: Input,
+    pub(super) decoder: Codec,
     packet: Packet,
     picture: Picture,
     converter: Converter,
     native: Native,
-    info: VideoInfo,
-    clock: Clock,
+    pub(super) info: VideoInfo,
+    pub(super) clock: Clock,
     cpu: CpuLevel,
     next_index: u64,
-    draining: bool,
-    has_picture: bool,
-    damage: Damage,
+    pub(super) draining: bool,
+    pub(super) has_picture: bool,
+    pub(super) damage: Damage,
     size_changes: u64,
-    errors_seen: u64,
+    pub(super) errors_seen: u64,
     pool: PlanePool,
     /// Packets of the picture's stream that were read, and where the last one ended in the file.
     packets: u64,
     last_end: i64,
     /// Numbers of a picture sequence's files.
-    sequence: Vec<u64>,
+    pub(super) sequence: Vec<u64>,
     /// Width, height, pixel format and pixel aspect of the picture before and of the first one.
     shape: Option<[i32; 5]>,
     first_shape: Option<[i32; 5]>,
@@ -129,46 +138,6 @@ impl VideoReader {
         self.pool = pool;
     }
 
-    /// Goes to the first frame at or after `seconds` after the first one. Where the container has an index, decoding
-    /// begins at the key frame before it.
-    ///
-    /// # Errors
-    /// As for [`Self::next_frame`].
-    pub fn start_at(&mut self, seconds: f64) -> Result<()> {
-        let first = self.picture_time().unwrap_or(0);
-        let (num, den) = self.info.time_base;
-        let target = first.saturating_add((seconds * f64::from(den) / f64::from(num.max(1))).round() as i64);
-        if self.sequence.is_empty() && self.input.seek_before(self.info.stream as c_int, target) {
-            self.restart();
-            let landed = self.decode()?.then(|| self.picture_time()).flatten();
-            // An index that lies: from the start, then.
-            if landed.is_none_or(|time| time > target) && self.input.seek_before(self.info.stream as c_int, first) {
-                self.restart();
-            } else {
-                self.has_picture = true;
-            }
-        }
-        while self.has_picture || self.decode()? {
-            let time = self.picture_time().unwrap_or_else(|| self.clock.place(None));
-            self.has_picture = time >= target;
-            if self.has_picture {
-                break;
-            }
-        }
-        // What was wrong before the first frame that is wanted is not wrong with what is wanted.
-        self.damage = Damage::default();
-        self.errors_seen = log::input_errors().0;
-        Ok(())
-    }
-
-    /// Makes the decoder ready for packets from another place.
-    fn restart(&mut self) {
-        // SAFETY: the decoder is open.
-        unsafe { ffi::avcodec_flush_buffers(self.decoder.as_ptr()) };
-        self.draining = false;
-        self.has_picture = false;
-    }
-
     /// Time of the next frame, if it is decoded and has one.
     pub fn position(&self) -> Option<i64> {
         if self.has_picture { self.picture_time() } else { None }
@@ -185,12 +154,20 @@ impl VideoReader {
     /// [`Kind::Io`] if reading failed; [`Kind::Resource`] if memory ran out. Damage is not an error: see
     /// [`Self::damage`].
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+        Ok(self.next_told()?.map(|(frame, _)| frame))
+    }
+
+    /// The same with what the file itself says of the frame.
+    ///
+    /// # Errors
+    /// As for [`Self::next_frame`].
+    pub fn next_told(&mut self) -> Result<Option<(Frame, Told)>> {
         if !self.has_picture && !self.decode()? {
             return Ok(None);
         }
         self.has_picture = false;
-        let told = self.picture_time();
-        self.take_frame(told).map(Some)
+        let told = Told { time: self.picture_time(), key: self.picture_is_key() };
+        Ok(Some((self.take_frame(told.time)?, told)))
     }
 
     /// Damage met so far, including what FFmpeg reported only in words.
@@ -217,14 +194,21 @@ impl VideoReader {
     }
 
     /// Position of the current picture in the file's own ticks.
-    fn picture_time(&self) -> Option<i64> {
+    pub(super) fn picture_time(&self) -> Option<i64> {
         // SAFETY: the frame is valid.
         let time = unsafe { (*self.picture.as_ptr()).best_effort_timestamp };
         (time != NO_TIME).then_some(time)
     }
 
+    /// Whether the current picture can be decoded without those before it.
+    fn picture_is_key(&mut self) -> bool {
+        // SAFETY: the frame is valid; it is not dropped, as it is owned here.
+        let wrapped = std::mem::ManuallyDrop::new(unsafe { ffmpeg_next::frame::Frame::wrap(self.picture.as_ptr()) });
+        wrapped.is_key()
+    }
+
     /// Decodes one picture into `self.picture`; false at the end of the stream.
-    fn decode(&mut self) -> Result<bool> {
+    pub(super) fn decode(&mut self) -> Result<bool> {
         let damaged_before = self.damage.count;
         loop {
             // SAFETY: decoder and frame are valid; receive drops what the frame held.

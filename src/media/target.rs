@@ -25,12 +25,13 @@ pub fn remove_unfinished() {
     }
 }
 
-/// Keeps a path on the list while it is alive.
+/// Keeps a path on the list of what [`remove_unfinished`] removes while it is alive.
 #[derive(Debug)]
-pub(super) struct Listed(PathBuf);
+pub struct Listed(PathBuf);
 
 impl Listed {
-    fn new(path: &Path) -> Self {
+    /// Lists `path`.
+    pub fn new(path: &Path) -> Self {
         UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
         Self(path.to_owned())
     }
@@ -87,12 +88,12 @@ fn is_same(input: &Path, output: &Path) -> bool {
 }
 
 impl Target {
-    /// Makes the temporary file or folder for `output`.
-    pub(super) fn create(output: &Path, overwrite: bool) -> Result<Self> {
+    /// Makes the temporary file or folder for `output`, in its folder or in another `place` on the same file system.
+    pub(super) fn create(output: &Path, place: Option<&Path>, overwrite: bool) -> Result<Self> {
         if output.as_os_str() == "-" {
             return Ok(Self::Pipe);
         }
-        let folder = folder_of(output);
+        let folder = place.unwrap_or(folder_of(output));
         let failed = |e: std::io::Error| {
             let kind = if Kind::of_io(&e) == Kind::Resource { Kind::Resource } else { Kind::Create };
             let hint = if folder.is_dir() { "check that you may write there" } else { "make the folder first" };
@@ -183,11 +184,11 @@ mod tests {
         let out = folder.path().join("out.mkv");
         std::fs::write(&out, "old").expect("old file");
         assert_eq!(check(&out, None, false).expect_err("exists").kind(), Kind::Create, "not without overwrite");
-        let target = Target::create(&out, true).expect("part file");
+        let target = Target::create(&out, None, true).expect("part file");
         assert_eq!(std::fs::read(&out).expect("still there"), b"old", "untouched while unfinished");
         drop(target);
         assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 1, "the part file is gone");
-        let target = Target::create(&out, true).expect("part file");
+        let target = Target::create(&out, None, true).expect("part file");
         if let Target::File { part, .. } = &target {
             std::fs::write(part.path(), "new").expect("written");
         }

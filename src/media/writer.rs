@@ -13,10 +13,11 @@ use super::info::VideoInfo;
 use super::log;
 use super::open::InputSpec;
 use super::orientation::Orientation;
+use super::packing::{Packed, turned_planes};
 use super::stream_copy::{Kept, MICROSECONDS, has_edit_lists};
 use super::target::{self, Target};
 use crate::error::{Error, Kind, Result};
-use crate::frame::{Frame, PictureLayout, Plane};
+use crate::frame::{Frame, PictureLayout};
 use crate::kernels::CpuLevel;
 
 /// Where and how to write.
@@ -50,6 +51,41 @@ impl OutputSpec {
     pub fn check(&self, input: Option<&Path>) -> Result<()> {
         if self.is_pipe() { Ok(()) } else { target::check(&self.path, input, self.overwrite) }
     }
+}
+
+/// What frames are made into before an output's encoder takes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedForm {
+    /// FFmpeg's name of the pixel format.
+    pub pixel_format: String,
+    /// How pictures are turned, where the container cannot say it.
+    pub turn: Orientation,
+}
+
+impl PackedForm {
+    /// What `spec` would make of frames of `layout` from `source`. Opens the encoder to find out, and no file.
+    ///
+    /// # Errors
+    /// Those of the encoder and its options, as for [`VideoWriter::create`].
+    pub fn of_output(spec: &OutputSpec, source: &VideoInfo, layout: &PictureLayout, cpu: CpuLevel) -> Result<Self> {
+        log::install();
+        let (encoder, turn) = open_encoder(spec, find_format(spec)?, source, layout, cpu)?;
+        Ok(Self { pixel_format: encoder.native().format.name(), turn })
+    }
+}
+
+/// The encoder of an output, and how pictures are turned before it.
+fn open_encoder(
+    spec: &OutputSpec,
+    format: *const ffi::AVOutputFormat,
+    source: &VideoInfo,
+    layout: &PictureLayout,
+    cpu: CpuLevel,
+) -> Result<(Encoder, Orientation)> {
+    // Containers with edit lists carry a display matrix too, as far as this FFmpeg writes it.
+    let turn = if has_edit_lists(format) { Orientation::default() } else { source.orientation };
+    let container = Container { format, path: &spec.path, pipe: spec.is_pipe() };
+    Ok((Encoder::open(&spec.encoder, &container, &turned(source, turn), &turn.layout(layout), cpu)?, turn))
 }
 
 /// What a finished output holds.
@@ -117,15 +153,30 @@ impl VideoWriter {
         usual_step: i64,
         cpu: CpuLevel,
     ) -> Result<Self> {
+        Self::create_in(None, spec, input, source, layout, cut, usual_step, cpu)
+    }
+
+    /// The same, made in `folder`, on the file system of the output, until it is whole; in the output's own if `None`.
+    ///
+    /// # Errors
+    /// As for [`Self::create`].
+    #[allow(clippy::too_many_arguments, reason = "one more than what is said of an output")]
+    pub fn create_in(
+        folder: Option<&Path>,
+        spec: &OutputSpec,
+        input: &InputSpec,
+        source: &VideoInfo,
+        layout: &PictureLayout,
+        cut: Option<Cut>,
+        usual_step: i64,
+        cpu: CpuLevel,
+    ) -> Result<Self> {
         log::install();
         spec.check((!input.is_pipe()).then_some(input.path.as_path()))?;
         let format = find_format(spec)?;
-        let target = Target::create(&spec.path, spec.overwrite)?;
-        let output = OutputContext::new(format, &target)?;
-        // Containers with edit lists carry a display matrix too, as far as this FFmpeg writes it.
-        let turn = if has_edit_lists(format) { Orientation::default() } else { source.orientation };
-        let container = Container { format, path: &spec.path, pipe: spec.is_pipe() };
-        let encoder = Encoder::open(&spec.encoder, &container, &turned(source, turn), &turn.layout(layout), cpu)?;
+        let target = Target::create(&spec.path, folder, spec.overwrite)?;
+        let output = OutputContext::new(format, &target.url()?)?;
+        let (encoder, turn) = open_encoder(spec, format, source, layout, cpu)?;
         let mut kept = Kept { dropped: encoder.losses(), ..Kept::default() };
         // SAFETY: a fresh output context and the opened encoder.
         let (copied, stream) =
@@ -170,12 +221,26 @@ impl VideoWriter {
         self.encoder.pixel_format()
     }
 
+    /// What frames are made into before they are encoded.
+    pub fn form(&self) -> PackedForm {
+        PackedForm { pixel_format: self.encoder.native().format.name(), turn: self.turn }
+    }
+
     /// Writes the next picture and all that belongs before it.
     ///
     /// # Errors
     /// [`Kind::Io`] or [`Kind::Resource`] if writing failed, the encoder's own errors, both with the file's name.
     pub fn write(&mut self, frame: &Frame) -> Result<()> {
-        self.write_frame(frame).map_err(|e| e.file(&self.path))
+        let packed = turned_planes(frame, self.turn, |planes| self.encoder.pack(planes));
+        packed.and_then(|picture| self.write_frame(&picture, frame)).map_err(|e| e.file(&self.path))
+    }
+
+    /// The same for a picture that was packed as [`Self::form`] says; of `frame` time and carried data are used.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub fn write_packed(&mut self, picture: &Packed, frame: &Frame) -> Result<()> {
+        self.write_frame(picture, frame).map_err(|e| e.file(&self.path))
     }
 
     /// Ends the streams, closes the file and gives it its name. `frames` is the number that should be in it.
@@ -201,26 +266,19 @@ impl VideoWriter {
         Ok(Written { frames, bytes, kept: self.kept })
     }
 
-    fn write_frame(&mut self, frame: &Frame) -> Result<()> {
+    fn write_frame(&mut self, picture: &Packed, frame: &Frame) -> Result<()> {
         if self.single && self.sent == 1 {
             return Err(Error::new(Kind::Usage, "is one picture, but the input has several")
                 .hint("name a sequence such as out-%04d.png, or take --frames 1"));
         }
         let origin = self.start_at(frame.pts);
-        let turned: Vec<Plane>;
-        let planes = if self.turn.is_identity() {
-            &frame.planes
-        } else {
-            turned = frame.planes.iter().map(|p| self.turn.turn(p)).collect();
-            &turned
-        };
         let duration = if frame.duration > 0 { frame.duration } else { self.usual_step };
         let time = frame.pts.saturating_sub(origin);
         let ticks = rescale(time, self.source_base, self.encoder.time_base());
         let lasting = rescale(duration, self.source_base, self.encoder.time_base());
         self.durations.push_back((ticks, lasting));
         self.end = self.end.max(ticks.saturating_add(lasting));
-        self.encoder.send(frame, planes, time)?;
+        self.encoder.send(picture, &frame.carried, time)?;
         self.sent += 1;
         self.write_packets()
     }

@@ -55,12 +55,22 @@ impl Control {
         }
     }
 
-    pub(super) fn expect(&self, frames: u64) {
+    /// Says how many frames will probably come.
+    pub fn expect(&self, frames: u64) {
         self.expected.store(frames, Ordering::Relaxed);
     }
 
+    /// Begins anew: `frames` will come, none is done.
+    pub fn restart(&self, frames: u64) {
+        for counter in &self.counts {
+            counter.frames.store(0, Ordering::Relaxed);
+            counter.busy_nanos.store(0, Ordering::Relaxed);
+        }
+        self.expect(frames);
+    }
+
     /// Runs one step of a stage, adding its time and `frames` finished frames.
-    pub(super) fn timed<T>(&self, stage: Stage, frames: u64, step: impl FnOnce() -> T) -> T {
+    pub fn timed<T>(&self, stage: Stage, frames: u64, step: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = step();
         let counter = &self.counts[stage as usize];
@@ -70,7 +80,7 @@ impl Control {
     }
 
     /// The error of a job that was stopped from outside.
-    pub(super) fn interruption(&self) -> Error {
+    pub fn interruption(&self) -> Error {
         let kind = match self.signal.load(Ordering::Relaxed) {
             0 | libc::SIGINT => Kind::Interrupted,
             _ => Kind::Terminated,

@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::budget::{MemoryPlan, capacities, network_memory};
+use super::budget::MemoryPlan;
 use super::control::Control;
+use super::enlarging::{Enlarging, Resources, Tally, pool};
 use super::maps::MapFolder;
 use super::options::{EnlargeOptions, EnlargePlan};
-use super::refining::refining;
 use super::registration::{FrameMotion, FrameRegistrar};
-use super::topology::{self, Workers};
-use super::upscaler::{Alone, Enlarged};
-use super::window::FrameEnlarger;
+use super::upscaler::Alone;
 use crate::error::{Error, Kind, Result, Stage};
-use crate::frame::{Frame, PlanePool};
+use crate::frame::Frame;
 use crate::fuse::{Blur, Held};
 use crate::kernels::CpuLevel;
 use crate::media::{Cut, Damage, InputSpec, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
@@ -30,8 +28,14 @@ pub struct Excerpt {
 impl Excerpt {
     /// The part in ticks of the video, which `reader` has reached.
     fn cut(&self, reader: &VideoReader) -> Option<Cut> {
-        let first = reader.position().filter(|_| self.start.is_some() || self.frames.is_some())?;
-        let length = |frames: u64| i64::try_from(frames).unwrap_or(i64::MAX).saturating_mul(reader.usual_step());
+        self.cut_from(reader.position(), reader.usual_step())
+    }
+
+    /// The part in ticks of the video, if it is not all of it: its first frame is told to be at `first`, and frames are
+    /// usually `step` apart.
+    pub fn cut_from(&self, first: Option<i64>, step: i64) -> Option<Cut> {
+        let first = first.filter(|_| self.start.is_some() || self.frames.is_some())?;
+        let length = |frames: u64| i64::try_from(frames).unwrap_or(i64::MAX).saturating_mul(step);
         Some(Cut { first, end: self.frames.map_or(i64::MAX, |n| first.saturating_add(length(n))) })
     }
 }
@@ -106,6 +110,49 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
+/// What was found wrong with an input while all of it was read.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Damage.
+    pub damage: Damage,
+    /// Frames that had no time, and frames whose time had to move.
+    pub repaired_times: (u64, u64),
+    /// Frames of another size or format than the first.
+    pub converted_frames: u64,
+}
+
+impl Summary {
+    /// Of a job that is done.
+    pub fn of(
+        source: VideoInfo,
+        plan: EnlargePlan,
+        encoding: (String, String),
+        written: Written,
+        found: Found,
+        tally: &Tally,
+        elapsed: Duration,
+    ) -> Self {
+        let mean = |sum: f64| sum / tally.frames.max(1) as f64;
+        Self {
+            source,
+            plan,
+            encoding,
+            written,
+            damage: found.damage,
+            repaired_times: found.repaired_times,
+            converted_frames: found.converted_frames,
+            multi_frame_share: mean(tally.share),
+            noise: mean(tally.noise),
+            neighbours: mean(tally.neighbours as f64),
+            alone: tally.alone,
+            blurs: tally.blurs.clone(),
+            scene_cuts: tally.scene_cuts.clone(),
+            held: tally.held.map(|sum| Held { before: mean(sum.before), after: mean(sum.after) }),
+            elapsed,
+        }
+    }
+}
+
 /// How many frames were made from themselves alone, and why; see [`Alone`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AloneCounts {
@@ -120,49 +167,28 @@ pub struct AloneCounts {
 }
 
 impl AloneCounts {
-    fn add(&mut self, alone: Alone) {
+    /// One frame, for this reason.
+    pub(super) fn of(alone: Alone) -> Self {
+        let mut counts = Self::default();
         *match alone {
-            Alone::NoNeighbours => &mut self.no_neighbours,
-            Alone::Cut => &mut self.cut,
-            Alone::Repeated => &mut self.repeated,
-            Alone::Unlike => &mut self.unlike,
-        } += 1;
+            Alone::NoNeighbours => &mut counts.no_neighbours,
+            Alone::Cut => &mut counts.cut,
+            Alone::Repeated => &mut counts.repeated,
+            Alone::Unlike => &mut counts.unlike,
+        } = 1;
+        counts
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.no_neighbours += other.no_neighbours;
+        self.cut += other.cut;
+        self.repeated += other.repeated;
+        self.unlike += other.unlike;
     }
 
     /// All of them.
     pub fn total(&self) -> u64 {
         self.no_neighbours + self.cut + self.repeated + self.unlike
-    }
-}
-
-/// Frames whose memory waits for the next ones: as many as are set free before one is asked for.
-const SPARE_FRAMES: usize = 1;
-
-#[derive(Debug, Default)]
-struct Tally {
-    frames: u64,
-    share: f64,
-    noise: f64,
-    neighbours: usize,
-    alone: AloneCounts,
-    blurs: Vec<Blur>,
-    scene_cuts: Vec<u64>,
-    held: Option<Held>,
-}
-
-impl Tally {
-    fn add(&mut self, enlarged: &Enlarged) {
-        self.frames += 1;
-        self.share += enlarged.multi_frame_share;
-        self.noise += enlarged.noise;
-        self.neighbours += enlarged.neighbours;
-        if let Some(Held { before, after }) = enlarged.held {
-            let sum = self.held.get_or_insert(Held { before: 0.0, after: 0.0 });
-            (sum.before, sum.after) = (sum.before + before, sum.after + after);
-        }
-        enlarged.alone.into_iter().for_each(|alone| self.alone.add(alone));
-        self.blurs.extend(enlarged.blur.filter(|blur| !self.blurs.contains(blur)));
-        self.scene_cuts.extend(enlarged.motion.scene_cut.then_some(enlarged.frame.index));
     }
 }
 
@@ -177,28 +203,16 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let start = Instant::now();
     let cpu = CpuLevel::detect();
     job.output.check((!job.input.is_pipe()).then_some(job.input.path.as_path()))?;
-    let pool = pool(job.threads)?;
-    let holds = job.enlarge.refine.as_ref().is_some_and(|refine| refine.consistency > 0);
-    let with_coding = job.enlarge.method.is_multi_frame() || holds;
-    let open = if with_coding { VideoReader::open_with_coding } else { VideoReader::open };
-    let mut reader = open(&job.input, job.threads, cpu)?;
+    let mut reader = open_for(&job.enlarge, &job.input, job.threads, cpu)?;
     let source = reader.info().clone();
     let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
-    let [small, middle, large] = [(); 3].map(|()| PlanePool::new(SPARE_FRAMES));
-    let pools = [small.clone(), middle.clone(), large.clone()];
-    let refining = pool.install(|| refining(&plan, pools, network_memory(&plan, job.max_memory), cpu))?;
-    let network = refining.as_ref().map_or(0, |(refiner, _)| refiner.memory());
-    let capacities = capacities(&plan, network, job.max_memory)?;
     let folder = map_folder(job, &plan)?;
+    let enlarging = Enlarging::new(&plan, Resources { threads: job.threads, max_memory: job.max_memory }, cpu)?;
     if let Some(seconds) = job.excerpt.start {
         reader.start_at(seconds)?;
     }
     control.expect(job.excerpt.frames.unwrap_or(source.frames_estimated));
-    reader.use_pool(small.clone());
-    let registrar = FrameRegistrar::for_plan(&plan, cpu)?;
-    // Without a network what the method makes is what is written.
-    let made = if refining.is_some() { middle } else { large.clone() };
-    let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, made, cpu)?.with_maps(folder.is_some());
+    reader.use_pool(enlarging.frames());
     let mut output = job.output.clone();
     output.encoder.threads = job.threads;
     let mut writer = VideoWriter::create(
@@ -212,43 +226,39 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     )?;
     let encoding = (writer.encoder_name().to_owned(), writer.pixel_format());
     let mut tally = Tally::default();
-    topology::run(
-        &mut limited(&mut reader, job.excerpt.frames),
-        Workers { registrar, enlarger, refining },
-        &mut |enlarged| {
-            tally.add(&enlarged);
-            if let Some((folder, maps)) = folder.as_ref().zip(enlarged.maps.as_ref()) {
-                folder.write(enlarged.frame.index, maps)?;
-            }
-            writer.write(&enlarged.frame)?;
-            large.give(enlarged.frame.planes);
-            Ok(())
-        },
-        capacities,
-        &pool,
-        control,
-    )
-    .map_err(|e| e.file(&source.path))?;
-    refuse_empty(&tally, job)?;
+    enlarging
+        .with_maps(folder.is_some())
+        .run(
+            &mut limited(&mut reader, job.excerpt.frames),
+            &mut |enlarged| {
+                tally.add(enlarged);
+                if let Some((folder, maps)) = folder.as_ref().zip(enlarged.maps.as_ref()) {
+                    folder.write(enlarged.frame.index, maps)?;
+                }
+                writer.write(&enlarged.frame)
+            },
+            control,
+        )
+        .map_err(|e| e.file(&source.path))?;
+    refuse_empty(tally.frames, &job.excerpt, &job.input)?;
     let written = writer.finish(tally.frames).map_err(|e| e.at(Stage::Encode, None))?;
-    let mean = |sum: f64| sum / tally.frames.max(1) as f64;
-    Ok(Summary {
-        plan,
-        encoding,
-        written,
+    let found = Found {
         damage: reader.damage(),
         repaired_times: reader.repaired_times(),
         converted_frames: reader.converted_frames(),
-        multi_frame_share: mean(tally.share),
-        noise: mean(tally.noise),
-        neighbours: mean(tally.neighbours as f64),
-        alone: tally.alone,
-        blurs: tally.blurs,
-        scene_cuts: tally.scene_cuts,
-        held: tally.held.map(|sum| Held { before: mean(sum.before), after: mean(sum.after) }),
-        elapsed: start.elapsed(),
-        source,
-    })
+    };
+    Ok(Summary::of(source, plan, encoding, written, found, &tally, start.elapsed()))
+}
+
+/// Opens a video as `options` need it read.
+///
+/// # Errors
+/// As for [`VideoReader::open`].
+pub fn open_for(options: &EnlargeOptions, input: &InputSpec, threads: usize, cpu: CpuLevel) -> Result<VideoReader> {
+    let holds = options.refine.as_ref().is_some_and(|refine| refine.consistency > 0);
+    let with_coding = options.method.is_multi_frame() || holds;
+    let open = if with_coding { VideoReader::open_with_coding } else { VideoReader::open };
+    open(input, threads, cpu)
 }
 
 /// Measures the motion of successive frames and hands each one's to `each`, which may stop by returning `false`.
@@ -302,21 +312,19 @@ fn map_folder(job: &Job, plan: &EnlargePlan) -> Result<Option<MapFolder>> {
     MapFolder::create(path, job.output.overwrite).map(Some)
 }
 
-fn refuse_empty(tally: &Tally, job: &Job) -> Result<()> {
-    if tally.frames > 0 {
+/// Refuses a part of a video without frames.
+///
+/// # Errors
+/// [`Kind::Usage`] if `frames` is 0.
+pub fn refuse_empty(frames: u64, excerpt: &Excerpt, input: &InputSpec) -> Result<()> {
+    if frames > 0 {
         return Ok(());
     }
-    let message = match job.excerpt.start {
+    let message = match excerpt.start {
         Some(seconds) => format!("has no frame at or after {seconds} s"),
         None => "no frame of it was asked for".to_owned(),
     };
-    Err(Error::new(Kind::Usage, message).file(&job.input.path))
-}
-
-/// The worker threads shared by all stages that compute.
-fn pool(threads: usize) -> Result<rayon::ThreadPool> {
-    let build = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("compute{i}")).build();
-    build.map_err(|e| Error::new(Kind::Resource, "no threads could be started").caused_by(e))
+    Err(Error::new(Kind::Usage, message).file(&input.path))
 }
 
 impl MemoryPlan {

@@ -9,6 +9,7 @@
 
 mod budget;
 mod control;
+mod enlarging;
 mod evidence;
 mod files;
 mod forecast;
@@ -18,6 +19,7 @@ mod network_picture;
 mod options;
 mod refining;
 mod registration;
+mod scout;
 mod threads;
 mod topology;
 mod upscaler;
@@ -25,10 +27,12 @@ mod window;
 
 pub use budget::MemoryPlan;
 pub use control::{Control, StageCount};
-pub use files::{AloneCounts, Excerpt, Job, Summary, motion_file, upscale_file};
+pub use enlarging::{Enlarging, Resources, Tally};
+pub use files::{AloneCounts, Excerpt, Found, Job, Summary, motion_file, open_for, refuse_empty, upscale_file};
 pub use forecast::Forecast;
 pub use maps::Maps;
 pub use method::{Method, Preset, PresetTable};
 pub use options::{DEFAULT_CONSISTENCY, EnlargeOptions, EnlargePlan, LightDomain, RefineOptions, Scale};
 pub use registration::FrameMotion;
+pub use scout::{Scenes, Scout};
 pub use upscaler::{Alone, Enlarged, Upscaler, UpscalerBuilder};

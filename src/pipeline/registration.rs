@@ -87,6 +87,8 @@ pub(super) struct FrameRegistrar {
     detail: Option<FieldDetail>,
     /// Whether frames are taken to move as a whole.
     whole: bool,
+    /// Whether the next frame is linked to the one before it.
+    linking: bool,
     /// The way to the light that frames are fused in.
     light: Option<Light>,
     cpu: CpuLevel,
@@ -117,12 +119,17 @@ impl FrameRegistrar {
         };
         let registrar =
             if motion { Some(Arc::new(Registrar::new(layout.height, layout.width, options, cpu)?)) } else { None };
-        Ok(Self { registrar, layout: layout.clone(), previous: None, scene: 0, detail, whole: false, light: None, cpu })
+        Ok(Self { registrar, layout: layout.clone(), previous: None, scene: 0, detail, whole: false, linking: true, light: None, cpu })
     }
 
     /// The registrar itself, for refining between frames that do not follow each other.
     pub(super) fn registrar(&self) -> Option<Arc<Registrar>> {
         self.registrar.clone()
+    }
+
+    /// Whether frames from now on are linked to the one before them: what costs most, and is not needed to find cuts.
+    pub(super) fn link(&mut self, wanted: bool) {
+        self.linking = wanted;
     }
 
     /// Takes the samples to the light that frames are fused in.
@@ -163,7 +170,7 @@ impl FrameRegistrar {
         });
         let scene_cut = estimate.as_ref().is_some_and(|e| e.scene_cut);
         self.scene += u64::from(scene_cut);
-        let link = match (&previous, &estimate, self.detail) {
+        let link = match (&previous, &estimate, self.detail.filter(|_| self.linking)) {
             (Some(_), Some(estimate), Some(_)) if !scene_cut && self.whole => {
                 Some(whole_link((self.layout.height, self.layout.width), estimate))
             }

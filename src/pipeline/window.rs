@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -69,6 +70,10 @@ pub(super) struct FrameEnlarger {
     /// Whether fields are corrected by what a draft foretells.
     drafts: bool,
     radius: usize,
+    /// Frames of the video that are to be enlarged; others only help.
+    wanted: Range<u64>,
+    /// Blurs that were measured before, each with the number of the first frame of its scene, in order.
+    known: Vec<(u64, Blur)>,
     /// Frames that are still needed, in order.
     frames: VecDeque<Arc<Registered>>,
     /// Position in `frames` of the next one to enlarge.
@@ -106,6 +111,8 @@ impl FrameEnlarger {
             detail: plan.parts.field.then_some(plan.detail),
             drafts: plan.drafts && plan.parts.field,
             radius: plan.window,
+            wanted: 0..u64::MAX,
+            known: Vec::new(),
             frames: VecDeque::new(),
             next: 0,
             to: plan.middle.clone(),
@@ -121,6 +128,11 @@ impl FrameEnlarger {
         Self { maps: wanted, ..self }
     }
 
+    /// The same for `wanted` frames alone, with blurs that were measured on the whole video, if any were.
+    pub(super) fn for_part(self, wanted: Range<u64>, known: Vec<(u64, Blur)>) -> Self {
+        Self { wanted, known, ..self }
+    }
+
     /// Takes the next frame.
     pub(super) fn push(&mut self, frame: Registered) {
         self.frames.push_back(Arc::new(frame));
@@ -128,10 +140,20 @@ impl FrameEnlarger {
 
     /// The next enlarged frame, if its neighbours are all here, or `ended` says that no more will come.
     pub(super) fn next_ready(&mut self, ended: bool) -> Result<Option<Enlarged>> {
-        if self.next == self.frames.len() || !(ended || self.window_is_complete()) {
+        while self.frames.get(self.next).is_some_and(|frame| frame.frame.index < self.wanted.start) {
+            self.advance();
+        }
+        let Some(next) = self.frames.get(self.next) else { return Ok(None) };
+        if next.frame.index >= self.wanted.end || !(ended || self.window_is_complete()) {
             return Ok(None);
         }
         let enlarged = self.enlarge(self.next)?;
+        self.advance();
+        Ok(Some(enlarged))
+    }
+
+    /// Goes on to the next frame, and lets go of what only this one needed.
+    fn advance(&mut self) {
         self.next += 1;
         while self.next > self.radius {
             // Who still holds a frame to refine by gives its planes back.
@@ -140,7 +162,6 @@ impl FrameEnlarger {
             }
             self.next -= 1;
         }
-        Ok(Some(enlarged))
     }
 
     /// Whether all frames after the next one that can help it are here, or at the start of a scene those that its blur
@@ -159,25 +180,52 @@ impl FrameEnlarger {
         }
     }
 
+    /// Sets the blur of the scene that frame `at` is in: the one that is known, or measured now, at its first frame.
+    fn learn_blur(&mut self, at: usize) -> Result<()> {
+        let index = self.frames[at].frame.index;
+        let Some(&(_, blur)) = self.known.iter().rev().find(|(first, _)| *first <= index) else {
+            return self.measure(at).map(drop);
+        };
+        let scene = self.frames[at].scene;
+        if let Engine::Fuse(fusion) = &mut self.engine {
+            fusion.scene = Some(scene);
+            fusion.solver.set_blur(blur);
+        }
+        Ok(())
+    }
+
     /// Measures the blur of the scene that begins at `first`, on its opening frames.
-    fn measure(&mut self, first: usize) -> Result<()> {
+    pub(super) fn measure(&mut self, first: usize) -> Result<Option<Blur>> {
         let scene = self.frames[first].scene;
         let opening = self.frames.iter().skip(first).take_while(|f| f.scene == scene);
         let count = opening.take(2 * CALIBRATION_RADIUS + 1).count();
         let at = first + count / 2;
         let found = beside(&self.frames, self.registrar.as_deref(), self.detail, CALIBRATION_RADIUS, at);
         let found: Vec<_> = found.into_iter().filter(|n| (first..first + count).contains(&n.at)).collect();
-        let Engine::Fuse(fusion) = &mut self.engine else { return Ok(()) };
+        let Engine::Fuse(fusion) = &mut self.engine else { return Ok(None) };
         let planes = &self.frames[at].frame.planes;
         let blur = measure_blur(&fusion.from, planes, &offered(&self.frames, &found), fusion.cpu)?;
         fusion.scene = Some(scene);
         fusion.solver.set_blur(blur);
-        Ok(())
+        Ok(Some(blur))
+    }
+
+    /// Number of the first frame that is held.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.frames.front().map(|frame| frame.frame.index)
+    }
+
+    /// Lets go of all frames.
+    pub(super) fn clear(&mut self) {
+        self.next = 0;
+        for frame in self.frames.drain(..).filter_map(Arc::into_inner) {
+            self.small.give(frame.frame.planes);
+        }
     }
 
     fn enlarge(&mut self, at: usize) -> Result<Enlarged> {
         if !self.measured(self.frames[at].scene) {
-            self.measure(at)?;
+            self.learn_blur(at)?;
         }
         let mut neighbours = beside(&self.frames, self.registrar.as_deref(), self.detail, self.radius, at);
         let drafting = self.registrar.as_ref().zip(self.detail).filter(|_| self.drafts);

@@ -1,0 +1,219 @@
+//! From segments to the finished file: one delivery encoder, fed with the pictures of all segments in order.
+//!
+//! The writer is that of `upscale`, with the same options and the same pictures; so its file is the same wherever the encoder
+//! itself gives the same bytes twice.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::index::{Records, Shown};
+use super::job::{SegmentJob, Trust};
+use super::litter::remove_job;
+use super::planning::{Request, matching, plan};
+use super::publish::DraftFolder;
+use super::receipt::{State, numbers_in_words};
+use super::work::{Work, as_stopped, make};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::kernels::CpuLevel;
+use crate::media::{Packing, StoredReader, VideoWriter};
+use crate::pipeline::{Control, Found, Summary, Tally, open_for};
+
+/// Joins the segments of a job to `output`. Waits up to `patience` for files that are on their way.
+///
+/// # Errors
+/// [`Kind::Resource`] if segments are missing; [`Kind::Input`] if some are damaged, with their numbers; [`Kind::Usage`] if the
+/// container of `output` needs other pictures than the one that was planned with; those of writing.
+pub fn join(
+    job: &SegmentJob,
+    output: &Path,
+    overwrite: bool,
+    work: &Work,
+    patience: Duration,
+    control: &Control,
+) -> Result<Summary> {
+    let mut missing = Vec::new();
+    let mut damaged = Vec::new();
+    for number in 1..=job.segments() {
+        // After the first wait nothing is on its way any more.
+        let patience = if missing.is_empty() { patience } else { Duration::ZERO };
+        match job.awaited(number, Trust::Hash, patience)? {
+            State::Whole(_) => {}
+            State::Missing => missing.push(number),
+            State::Late if !job.has_data(number) => missing.push(number),
+            State::Late | State::Damaged(_) => damaged.push(number),
+        }
+    }
+    if !damaged.is_empty() {
+        let message = format!("segments {} are damaged", numbers_in_words(&damaged));
+        return Err(Error::new(Kind::Input, message)
+            .hint("`subpel verify --repair JOB` takes them out; then run them again")
+            .file(job.folder()));
+    }
+    if !missing.is_empty() {
+        let message = format!("segments {} are missing", numbers_in_words(&missing));
+        return Err(Error::new(Kind::Resource, message).hint("run them first").file(job.folder()));
+    }
+    let states = vec![true; job.segments()];
+    deliver(job, output, overwrite, work, &states, control).map_err(as_stopped)
+}
+
+/// Plans, makes what is missing, and joins, in this process. An unfinished job in `folder` is gone on with. The folder is
+/// removed when `output` is whole, unless it is to be kept.
+///
+/// # Errors
+/// [`Kind::Mismatch`] if `folder` holds a job for another input or other options; those of [`plan`] and [`join`].
+pub fn run(
+    request: &Request,
+    folder: &Path,
+    output: &Path,
+    overwrite: bool,
+    keep: bool,
+    control: &Control,
+) -> Result<Summary> {
+    let start = Instant::now();
+    let input = request.params.input(&request.input);
+    request.delivery.output(output, overwrite).check(Some(&input.path))?;
+    let job = match matching(folder, request)? {
+        Some(job) => job,
+        None => plan(folder, request, control).map_err(as_stopped)?,
+    };
+    control.restart(job.manifest().frames);
+    let work = Work { resources: request.resources, input: Some(request.input.clone()), again: false };
+    // What was damaged is made again, like what is missing.
+    let whole = job.states(Trust::Hash)?.iter().map(|state| matches!(state, State::Whole(_))).collect::<Vec<_>>();
+    let summary = deliver(&job, output, overwrite, &work, &whole, control).map_err(as_stopped)?;
+    if !keep {
+        remove_job(folder)?;
+    }
+    Ok(Summary { elapsed: start.elapsed(), ..summary })
+}
+
+/// Feeds the pictures of all segments to the delivery encoder: from their files where they are `whole`, else as they are
+/// made.
+fn deliver(
+    job: &SegmentJob,
+    output: &Path,
+    overwrite: bool,
+    work: &Work,
+    whole: &[bool],
+    control: &Control,
+) -> Result<Summary> {
+    let start = Instant::now();
+    let cpu = CpuLevel::detect();
+    let manifest = job.manifest();
+    let input = job.input(work.input.as_deref())?;
+    let options = manifest.params.options()?;
+    let (source, usual_step) = {
+        let reader = open_for(&options, &input, work.resources.threads, cpu)?;
+        (reader.info().clone(), reader.usual_step())
+    };
+    let plan = options.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
+    let spec = manifest.delivery.output(output, overwrite);
+    let first = Records::open(job.folder(), 0, 1)?.next_record()?.and_then(|record| record.told);
+    let cut = manifest.params.excerpt().cut_from(first, usual_step);
+    let place = if on_one_file_system(job.folder(), output) {
+        Some(DraftFolder::new(job.folder(), "join")?)
+    } else {
+        None
+    };
+    let folder = place.as_ref().map(DraftFolder::path);
+    let mut writer = VideoWriter::create_in(folder, &spec, &input, &source, &plan.to, cut, usual_step, cpu)?;
+    let form = manifest.delivery.packed();
+    if writer.form() != form {
+        let message = format!("needs other pictures than were planned for .{}", manifest.delivery.container);
+        return Err(Error::new(Kind::Usage, message)
+            .hint("name a file of that kind, or plan with another --container")
+            .file(output));
+    }
+    let encoding = (writer.encoder_name().to_owned(), writer.pixel_format());
+    let packing = Packing::new(&plan.to, form.turn, &form.pixel_format, cpu)?;
+    let mut shown = Shown::open(job.folder(), manifest.frames)?;
+    let mut number = 1;
+    while number <= job.segments() {
+        let same = whole[number - 1..].iter().take_while(|w| **w == whole[number - 1]).count();
+        let last = number + same - 1;
+        if whole[number - 1] {
+            (number..=last).try_for_each(|n| feed(job, n, &packing, &mut shown, &mut writer, work, control))?;
+        } else {
+            let deliver = &mut |picture: &_| match shown.next_frame()? {
+                Some(frame) => writer.write_packed(picture, &frame),
+                None => Err(Error::new(Kind::Bug, "more pictures than frames")),
+            };
+            make(job, (number, last), &input, work.resources, deliver, control)?;
+        }
+        number = last + 1;
+    }
+    let written = writer.finish(manifest.frames).map_err(|e| e.at(Stage::Encode, None))?;
+    let mut tally = Tally::default();
+    for number in 1..=job.segments() {
+        if let State::Whole(receipt) = job.state(number, Trust::Receipt)? {
+            tally.add_all(&Tally::from(&receipt.figures));
+        }
+    }
+    let found = Found::from(&manifest.found);
+    Ok(Summary::of(source, plan, encoding, written, found, &tally, start.elapsed()))
+}
+
+/// Feeds the pictures of one whole segment.
+fn feed(
+    job: &SegmentJob,
+    number: usize,
+    packing: &Packing,
+    shown: &mut Shown,
+    writer: &mut VideoWriter,
+    work: &Work,
+    control: &Control,
+) -> Result<()> {
+    let path = job.folder().join(job.data_name(number));
+    let (first, end) = job.range(number);
+    let wrong = |what: &str| {
+        Error::new(Kind::Input, format!("segment {number} holds {what} pictures than frames"))
+            .hint("`subpel verify --repair JOB` takes it out; then run it again")
+            .file(&path)
+    };
+    let mut reader = StoredReader::open(&path, packing, work.resources.threads, CpuLevel::detect())?;
+    for _ in first..end {
+        if control.is_stopped() {
+            return Err(control.interruption());
+        }
+        let frame = shown.next_frame()?.ok_or_else(|| Error::new(Kind::Bug, "more pictures than frames"))?;
+        let picture = reader.next_picture()?.ok_or_else(|| wrong("fewer"))?;
+        let written = control.timed(Stage::Encode, 1, || writer.write_packed(&picture, &frame));
+        written.map_err(|e| e.at(Stage::Encode, Some(frame.index)))?;
+    }
+    if reader.next_picture()?.is_some() { Err(wrong("more")) } else { Ok(()) }
+}
+
+/// Whether a file made in `folder` can be given the name `output`.
+fn on_one_file_system(folder: &Path, output: &Path) -> bool {
+    let parent = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (rustix::fs::stat(folder), rustix::fs::stat(parent)) {
+        (Ok(a), Ok(b)) => a.st_dev == b.st_dev,
+        _ => false,
+    }
+}
+
+impl SegmentJob {
+    /// Whether there is a file of pictures for segment `number`, whole or not.
+    fn has_data(&self, number: usize) -> bool {
+        self.folder().join(self.data_name(number)).exists()
+    }
+
+    /// Counts the pictures of a whole segment by decoding them.
+    ///
+    /// # Errors
+    /// [`Kind::Input`] if they cannot be decoded, or are not as many as frames.
+    pub fn decode(&self, number: usize) -> Result<()> {
+        let path = self.folder().join(self.data_name(number));
+        let mut reader = StoredReader::open_any(&path, CpuLevel::detect())?;
+        let mut count = 0;
+        while reader.next_picture()?.is_some() {
+            count += 1;
+        }
+        let (first, end) = self.range(number);
+        if count == end - first {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Input, format!("holds {count} pictures of {} frames", end - first)).file(&path))
+    }
+}
