@@ -14,8 +14,7 @@ use super::{Outcome, print_line, signals, text, values};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::{Control, Resources};
 use crate::segment::{
-    Lengths, Request, SegmentJob, State, Trust, Work, collect_garbage, join, numbers_in_words, plan, run,
-    run_segment,
+    Lengths, Request, SegmentJob, State, Trust, Work, collect_garbage, join, numbers_in_words, plan, run, run_segment,
 };
 
 /// Plan a job in segments: index the whole video, say who has to make what
@@ -280,9 +279,10 @@ impl RunSegment {
         };
         let trust = if self.trust_receipt { Trust::Receipt } else { Trust::Hash };
         let work = self.machine.work(self.input.clone(), self.again);
-        let made = self.job.open().and_then(|job| {
-            watched(self.machine.progress, |control| run_segment(&job, number, trust, &work, control))
-        });
+        let made = self
+            .job
+            .open()
+            .and_then(|job| watched(self.machine.progress, |control| run_segment(&job, number, trust, &work, control)));
         let (receipt, now) = made.map_err(|e| self.resigned(e))?;
         if self.machine.progress != ProgressMode::None {
             let (first, end) = receipt.frames;

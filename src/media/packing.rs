@@ -44,7 +44,7 @@ impl Packed {
                 }
             }
         }
-        Ok(bare).map(Self)
+        Ok(Self(bare))
     }
 }
 
@@ -62,11 +62,8 @@ pub(super) struct Packer {
 impl Packer {
     /// For planes of `layout`.
     pub(super) fn new(native: Native, layout: &PictureLayout, cpu: CpuLevel) -> Result<Self> {
-        let intermediate = if packs_directly(&native, layout) {
-            None
-        } else {
-            Some((planar_of(layout)?, Converter::new()?))
-        };
+        let intermediate =
+            if packs_directly(&native, layout) { None } else { Some((planar_of(layout)?, Converter::new()?)) };
         let (picture, staging) = (Picture::new()?, Picture::new()?);
         Ok(Self { native, layout: layout.clone(), intermediate, picture, staging, cpu })
     }
@@ -117,8 +114,8 @@ impl Packer {
 
 /// Whether planes of `layout` can be stored as they are, apart from depth and a missing alpha or chroma.
 fn packs_directly(native: &Native, layout: &PictureLayout) -> bool {
-    let same_family = native.family == layout.family
-        || (layout.family == ColorFamily::Gray && native.family == ColorFamily::YCbCr);
+    let same_family =
+        native.family == layout.family || (layout.family == ColorFamily::Gray && native.family == ColorFamily::YCbCr);
     let same_chroma = native.chroma_log2 == layout.chroma_log2 || layout.family == ColorFamily::Gray;
     let range_ok = !needs_full(native) || layout.color.range == Range::Full;
     same_family && same_chroma && range_ok

@@ -119,7 +119,17 @@ impl FrameRegistrar {
         };
         let registrar =
             if motion { Some(Arc::new(Registrar::new(layout.height, layout.width, options, cpu)?)) } else { None };
-        Ok(Self { registrar, layout: layout.clone(), previous: None, scene: 0, detail, whole: false, linking: true, light: None, cpu })
+        Ok(Self {
+            registrar,
+            layout: layout.clone(),
+            previous: None,
+            scene: 0,
+            detail,
+            whole: false,
+            linking: true,
+            light: None,
+            cpu,
+        })
     }
 
     /// The registrar itself, for refining between frames that do not follow each other.

@@ -111,11 +111,8 @@ fn deliver(
     let spec = manifest.delivery.output(output, overwrite);
     let first = Records::open(job.folder(), 0, 1)?.next_record()?.and_then(|record| record.told);
     let cut = manifest.params.excerpt().cut_from(first, usual_step);
-    let place = if on_one_file_system(job.folder(), output) {
-        Some(DraftFolder::new(job.folder(), "join")?)
-    } else {
-        None
-    };
+    let place =
+        if on_one_file_system(job.folder(), output) { Some(DraftFolder::new(job.folder(), "join")?) } else { None };
     let folder = place.as_ref().map(DraftFolder::path);
     let mut writer = VideoWriter::create_in(folder, &spec, &input, &source, &plan.to, cut, usual_step, cpu)?;
     let form = manifest.delivery.packed();

@@ -41,14 +41,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn of(frame: &Frame, told: Told) -> Self {
-        Self {
-            told: told.time,
-            pts: frame.pts,
-            duration: frame.duration,
-            hash: hash_of(frame),
-            key: told.key,
-            side: 0,
-        }
+        Self { told: told.time, pts: frame.pts, duration: frame.duration, hash: hash_of(frame), key: told.key, side: 0 }
     }
 
     fn to_bytes(self) -> [u8; RECORD as usize] {
@@ -254,7 +247,8 @@ pub(super) fn key_before(folder: &Path, first: u64) -> Result<Option<(u64, i64)>
         while let Some(record) = records.next_record()? {
             chunk.push(record);
         }
-        for (at, record) in (begin..).zip(&chunk).filter(|(_, record)| record.key).collect::<Vec<_>>().into_iter().rev() {
+        for (at, record) in (begin..).zip(&chunk).filter(|(_, record)| record.key).collect::<Vec<_>>().into_iter().rev()
+        {
             seen += 1;
             if seen == 2 {
                 return Ok(record.told.map(|time| (at, time)));
@@ -298,10 +292,7 @@ mod tests {
         };
         let carried = |n: i64| match n % 2 {
             0 => vec![],
-            _ => vec![
-                CarriedData { kind: n as i32, bytes: vec![n as u8; 5] },
-                CarriedData { kind: -1, bytes: vec![] },
-            ],
+            _ => vec![CarriedData { kind: n as i32, bytes: vec![n as u8; 5] }, CarriedData { kind: -1, bytes: vec![] }],
         };
         for n in 0..3000 {
             writer.push(record(n), &carried(n)).expect("pushed");
@@ -311,7 +302,7 @@ mod tests {
         assert!(check(folder.path(), 2999, &hashes).is_err(), "another number of frames");
         let mut some = Records::open(folder.path(), 1500, 1502).expect("opened");
         assert_eq!(some.next_record().expect("read").expect("1500").pts, 10_500, "from the middle");
-        assert_eq!(some.next_record().expect("read").expect("1501").key, false, "1501");
+        assert!(!some.next_record().expect("read").expect("1501").key, "1501");
         assert_eq!(some.next_record().expect("read"), None, "end");
         let mut shown = Shown::open(folder.path(), 3000).expect("opened");
         for n in 0..3000 {

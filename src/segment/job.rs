@@ -37,11 +37,7 @@ impl SegmentJob {
     /// [`Kind::Usage`] if there is none; [`Kind::Input`] if its manifest or index is damaged; [`Kind::Mismatch`] if it is
     /// from another version of this program or of FFmpeg's libraries, unless `allow_mixed`.
     pub fn open(folder: &Path, allow_mixed: bool) -> Result<Self> {
-        let none = || {
-            Error::new(Kind::Usage, "holds no job")
-                .hint("`subpel plan IN -o JOB` makes one")
-                .file(folder)
-        };
+        let none = || Error::new(Kind::Usage, "holds no job").hint("`subpel plan IN -o JOB` makes one").file(folder);
         let job = Self::find(folder)?.ok_or_else(none)?;
         job.check_tool(allow_mixed)?;
         index::check(folder, job.manifest.frames, &job.manifest.index)?;

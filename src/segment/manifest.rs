@@ -6,9 +6,7 @@ use super::params::{KnownBlur, Params};
 use super::publish::{canonical, hash_text};
 use super::source::Source;
 use crate::error::{Error, Kind, Result};
-use crate::media::{
-    Damage, EncoderSpec, Keeping, Orientation, OutputSpec, PackedForm, library_versions,
-};
+use crate::media::{Damage, EncoderSpec, Keeping, Orientation, OutputSpec, PackedForm, library_versions};
 use crate::pipeline::{Found, Scenes};
 
 /// Version of the manifest's form.

@@ -134,7 +134,11 @@ fn differences(job: &SegmentJob, request: &Request) -> Vec<String> {
 
 fn other_plan(job: &SegmentJob, request: &Request) -> Error {
     let differences = differences(job, request);
-    let what = if differences.is_empty() { "another input, program or length of segments".to_owned() } else { differences.join("; ") };
+    let what = if differences.is_empty() {
+        "another input, program or length of segments".to_owned()
+    } else {
+        differences.join("; ")
+    };
     Error::new(Kind::Mismatch, format!("holds another plan: {what}"))
         .hint("give the options of then, take another folder, or remove this one")
         .file(job.folder())
@@ -177,8 +181,7 @@ fn read_all(
     control: &Control,
 ) -> Result<AllRead> {
     let wanted = request.find_scenes || Scout::is_needed(resolved);
-    let mut scout =
-        if wanted { Scout::new(resolved, request.resources, CpuLevel::detect())? } else { None };
+    let mut scout = if wanted { Scout::new(resolved, request.resources, CpuLevel::detect())? } else { None };
     let pool = scout.as_ref().map_or_else(|| crate::frame::PlanePool::new(1), Scout::frames);
     reader.use_pool(pool.clone());
     let (mut last, mut timed) = (None, true);

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::index::{Records, Record, hash_of, key_before};
+use super::index::{Record, Records, hash_of, key_before};
 use super::job::SegmentJob;
 use super::receipt::Reading;
 use crate::error::{Error, Kind, Result, Stage};
@@ -131,7 +131,8 @@ impl<'a> RangeReader<'a> {
     pub(super) fn next_frame(&mut self) -> Result<Option<Frame>> {
         let Some(record) = self.records.next_record()? else { return Ok(None) };
         let mut candidate = self.candidate()?;
-        if !candidate.as_ref().is_some_and(|(frame, told)| is(frame, *told, &record)) && self.seen.get() == Reading::Seek
+        if !candidate.as_ref().is_some_and(|(frame, told)| is(frame, *told, &record))
+            && self.seen.get() == Reading::Seek
         {
             self.seen.set(Reading::Fallback);
             self.reader = self.opening.open()?;

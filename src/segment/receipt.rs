@@ -194,8 +194,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_job_arrays_take_them() {
-        for (numbers, words) in
-            [(&[][..], ""), (&[3], "3"), (&[3, 7, 8, 9], "3,7-9"), (&[1, 2, 4, 5, 7], "1-2,4-5,7")]
+        for (numbers, words) in [(&[][..], ""), (&[3], "3"), (&[3, 7, 8, 9], "3,7-9"), (&[1, 2, 4, 5, 7], "1-2,4-5,7")]
         {
             assert_eq!(numbers_in_words(numbers), words, "{numbers:?}");
         }

@@ -23,15 +23,17 @@ pub struct Source {
     pub blake3: String,
 }
 
-/// What is known of a file without reading it.
-fn glance(spec: &InputSpec) -> Result<(Vec<(u64, PathBuf)>, u64, i64)> {
+/// Files with their numbers in a sequence.
+type Files = Vec<(u64, PathBuf)>;
+
+/// What is known of files without reading them: their sizes added up, and the latest change.
+fn glance(spec: &InputSpec) -> Result<(Files, u64, i64)> {
     if spec.is_pipe() || spec.path.to_str().is_some_and(|p| spec.allow_network && p.contains("://")) {
         return Err(Error::new(Kind::Usage, "segments are made from files, which can be read more than once")
             .hint("save it first, or take upscale without --resume")
             .file(&spec.path));
     }
-    let files =
-        if spec.is_sequence() { sequence_files(&spec.path) } else { vec![(0, spec.path.clone())] };
+    let files = if spec.is_sequence() { sequence_files(&spec.path) } else { vec![(0, spec.path.clone())] };
     let (mut bytes, mut changed) = (0, i64::MIN);
     for (_, file) in &files {
         let gone = |e| Error::new(Kind::Input, "cannot be opened").file(file).caused_by(e);

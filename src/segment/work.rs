@@ -116,7 +116,17 @@ pub(super) fn make(
     let seen = ReadingSeen::default();
     let mut frames = RangeReader::open(opening, reader, needed, enlarging.frames(), &seen, control)?;
     let most = |number| job.most_bytes(number, packed_bytes(&plan.to));
-    let mut sink = Sink { job, info: &info, packing, seen: &seen, threads: resources.threads, cpu, number: first, current: None, pending: None };
+    let mut sink = Sink {
+        job,
+        info: &info,
+        packing,
+        seen: &seen,
+        threads: resources.threads,
+        cpu,
+        number: first,
+        current: None,
+        pending: None,
+    };
     let ran = enlarging.run(
         &mut || frames.next_frame(),
         &mut |enlarged| {
@@ -246,9 +256,9 @@ impl Sink<'_> {
     fn wait(&mut self) -> Result<()> {
         match self.pending.take() {
             None => Ok(()),
-            Some(pending) => pending
-                .join()
-                .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "publishing a segment ended with a panic"))),
+            Some(pending) => {
+                pending.join().unwrap_or_else(|_| Err(Error::new(Kind::Bug, "publishing a segment ended with a panic")))
+            }
         }
     }
 }
