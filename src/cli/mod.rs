@@ -7,6 +7,7 @@ mod metrics;
 mod model;
 mod motion;
 mod progress;
+mod segment_job;
 mod segments;
 mod signals;
 mod text;
@@ -25,7 +26,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
     0  done
     2  wrong usage
-    3  done, but the input was damaged: the output holds all that decodes
+    3  done, but the input was damaged: the output holds all that decodes; or (status, verify) segments are missing
    65  the input cannot be used
    69  an encoder, device or library is missing
    70  internal error
@@ -52,11 +53,11 @@ enum Command {
     Upscale(Box<upscale::Upscale>),
     Run(Box<segments::Run>),
     Plan(Box<segments::Plan>),
-    RunSegment(segments::RunSegment),
-    Status(segments::Status),
-    Verify(segments::Verify),
-    Join(segments::Join),
-    Gc(segments::Gc),
+    RunSegment(segment_job::RunSegment),
+    Status(segment_job::Status),
+    Verify(segment_job::Verify),
+    Join(segment_job::Join),
+    Gc(segment_job::Gc),
     Motion(motion::Motion),
     Metrics(metrics::Metrics),
     Inspect(inspect::Inspect),

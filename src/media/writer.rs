@@ -7,14 +7,14 @@ use ffmpeg_next::ffi;
 use super::container::{OutputContext, add_streams, find_format};
 use super::copied::CopiedStreams;
 use super::encoder::{Encoder, EncoderSpec};
-use super::encoder_setup::Container;
 use super::ffi::{Dictionary, check, copied, error_text, known, rational, rescale};
 use super::info::VideoInfo;
 use super::log;
 use super::open::InputSpec;
 use super::orientation::Orientation;
+use super::packed_form::{PackedForm, open_encoder};
 use super::packing::{Packed, turned_planes};
-use super::stream_copy::{Kept, MICROSECONDS, has_edit_lists};
+use super::stream_copy::{Kept, MICROSECONDS};
 use super::target::{self, Target};
 use crate::error::{Error, Kind, Result};
 use crate::frame::{Frame, PictureLayout};
@@ -51,41 +51,6 @@ impl OutputSpec {
     pub fn check(&self, input: Option<&Path>) -> Result<()> {
         if self.is_pipe() { Ok(()) } else { target::check(&self.path, input, self.overwrite) }
     }
-}
-
-/// What frames are made into before an output's encoder takes them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackedForm {
-    /// FFmpeg's name of the pixel format.
-    pub pixel_format: String,
-    /// How pictures are turned, where the container cannot say it.
-    pub turn: Orientation,
-}
-
-impl PackedForm {
-    /// What `spec` would make of frames of `layout` from `source`. Opens the encoder to find out, and no file.
-    ///
-    /// # Errors
-    /// Those of the encoder and its options, as for [`VideoWriter::create`].
-    pub fn of_output(spec: &OutputSpec, source: &VideoInfo, layout: &PictureLayout, cpu: CpuLevel) -> Result<Self> {
-        log::install();
-        let (encoder, turn) = open_encoder(spec, find_format(spec)?, source, layout, cpu)?;
-        Ok(Self { pixel_format: encoder.native().format.name(), turn })
-    }
-}
-
-/// The encoder of an output, and how pictures are turned before it.
-fn open_encoder(
-    spec: &OutputSpec,
-    format: *const ffi::AVOutputFormat,
-    source: &VideoInfo,
-    layout: &PictureLayout,
-    cpu: CpuLevel,
-) -> Result<(Encoder, Orientation)> {
-    // Containers with edit lists carry a display matrix too, as far as this FFmpeg writes it.
-    let turn = if has_edit_lists(format) { Orientation::default() } else { source.orientation };
-    let container = Container { format, path: &spec.path, pipe: spec.is_pipe() };
-    Ok((Encoder::open(&spec.encoder, &container, &turned(source, turn), &turn.layout(layout), cpu)?, turn))
 }
 
 /// What a finished output holds.
@@ -393,16 +358,4 @@ fn refuse_if_strict(path: &Path, strict: bool, kept: &Kept) -> Result<()> {
     Err(Error::new(Kind::Create, format!("would lack {}", kept.dropped.join("; ")))
         .hint("another container, such as .mkv, may hold it; without --strict it is left out")
         .file(path))
-}
-
-/// What the encoder is told of the source once its pictures are turned.
-fn turned(source: &VideoInfo, turn: Orientation) -> VideoInfo {
-    let mut told = source.clone();
-    if turn.swaps_sides() {
-        let (width, height) = source.sample_aspect;
-        told.sample_aspect = if width > 0 { (height, width) } else { (0, 1) };
-        // FFmpeg has no name for every turned site; none is better than a wrong one.
-        told.chroma_location = 0;
-    }
-    told
 }

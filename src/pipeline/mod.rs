@@ -15,6 +15,7 @@ mod files;
 mod forecast;
 mod maps;
 mod method;
+mod neighbours;
 mod network_picture;
 mod options;
 mod refining;

@@ -4,27 +4,22 @@
 //! window starts from the chained shifts of successive frames but is always refined against frame t itself. (A blur that is
 //! measured is that of the scene's opening frames.)
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
-use super::evidence::{Evidence, Witness};
 use super::maps::Maps;
 use super::method::Method;
+use super::neighbours::{beside, correct, evidence, offered};
 use super::options::{EnlargePlan, lit_planes};
 use super::registration::Registered;
 use super::upscaler::{Alone, Enlarged};
 use crate::error::Result;
 use crate::frame::{Frame, PictureLayout, Plane, PlanePool};
-use crate::fuse::{
-    Blur, CALIBRATION_RADIUS, Neighbour, Options, Prediction, Reconstruction, Reconstructor, Technique, measure_blur,
-};
+use crate::fuse::{Blur, CALIBRATION_RADIUS, Options, Reconstruction, Reconstructor, Technique, measure_blur};
 use crate::kernels::CpuLevel;
 use crate::light::Light;
-use crate::register::{Field, FieldDetail, Registrar};
+use crate::register::{FieldDetail, Registrar};
 use crate::resample::{Filter, PictureResampler};
 
 /// Pictures with less than this share from several frames count as made from one alone.
@@ -50,15 +45,6 @@ struct Fusion {
     last: Option<(PictureResampler, Vec<Plane>)>,
     /// Whether frames are only compared here, and put together later.
     deferred: bool,
-}
-
-/// A frame beside the one to enlarge: its place in the window and how it lies on it.
-struct Beside<'a> {
-    at: usize,
-    field: Cow<'a, Field>,
-    /// Its luma is about `gain * that of the frame to enlarge + offset`.
-    gain: f64,
-    offset: f64,
 }
 
 /// Frames in, enlarged frames out, in order.
@@ -230,7 +216,7 @@ impl FrameEnlarger {
         let mut neighbours = beside(&self.frames, self.registrar.as_deref(), self.detail, self.radius, at);
         let drafting = self.registrar.as_ref().zip(self.detail).filter(|_| self.drafts);
         if let (Engine::Fuse(fusion), Some((registrar, detail))) = (&mut self.engine, drafting) {
-            correct(&self.frames, &mut neighbours, at, fusion, registrar, detail);
+            correct(&self.frames, &mut neighbours, at, &mut fusion.solver, registrar, detail);
         }
         let current = &self.frames[at];
         let mut planes = self.large.take(&self.to);
@@ -310,30 +296,6 @@ impl FrameEnlarger {
     }
 }
 
-/// Frame `at` and its neighbours, to be kept for longer than the window.
-fn evidence(
-    frames: &VecDeque<Arc<Registered>>,
-    at: usize,
-    neighbours: Vec<Beside<'_>>,
-    blur: Option<Blur>,
-) -> Evidence {
-    let witness = |n: Beside<'_>| {
-        let (field, gain, offset) = (n.field.into_owned(), n.gain, n.offset);
-        Witness { frame: Arc::clone(&frames[n.at]), field, gain, offset }
-    };
-    Evidence { reference: Arc::clone(&frames[at]), witnesses: neighbours.into_iter().map(witness).collect(), blur }
-}
-
-/// The frames of a window as the reconstruction takes them.
-fn offered<'a>(frames: &'a VecDeque<Arc<Registered>>, beside: &'a [Beside<'_>]) -> Vec<Neighbour<'a>> {
-    let offer = |n: &'a Beside<'_>| {
-        let other = &frames[n.at];
-        let appearance = other.appearance.as_ref()?;
-        Some(Neighbour { planes: &other.frame.planes, appearance, field: &n.field, gain: n.gain, offset: n.offset })
-    };
-    beside.iter().filter_map(offer).collect()
-}
-
 impl Fusion {
     fn new(plan: &EnlargePlan, technique: Technique, cpu: CpuLevel) -> Result<Self> {
         let blur = plan.blur.unwrap_or_default();
@@ -351,75 +313,4 @@ impl Fusion {
         let (from, measures) = (plan.from.clone(), plan.blur.is_none() && plan.window > 0);
         Ok(Self { solver, from, cpu, measures, scene: None, light, last, deferred: plan.deferred })
     }
-}
-
-/// The frames around `at` that show the same scene, each with its field onto frame `at`.
-///
-/// Fields of successive frames are chained to frame `at` and then refined against it; what comes out depends on the
-/// frames from there to here alone.
-fn beside<'a>(
-    frames: &'a VecDeque<Arc<Registered>>,
-    registrar: Option<&Registrar>,
-    detail: Option<FieldDetail>,
-    radius: usize,
-    at: usize,
-) -> Vec<Beside<'a>> {
-    let (mut found, mut after) = (Vec::new(), Vec::new());
-    // Towards the past: frame `at - k` goes forward to `at - k + 1`, and from there to `at`.
-    let mut chain: Option<(Cow<'_, Field>, f64, f64)> = None;
-    for k in 1..=radius.min(at) {
-        let Some(link) = &frames[at - k + 1].link else { break };
-        let (field, gain, offset) = match &chain {
-            None => (Cow::Borrowed(&link.forward), 1.0, 0.0),
-            Some((field, gain, offset)) => (Cow::Owned(link.forward.then(field)), *gain, *offset),
-        };
-        // y(k) = (y(k - 1) - o) / g and y(k - 1) = gain * y + offset.
-        let next = (field, gain / link.gain, (offset - link.offset) / link.gain);
-        found.push(Beside { at: at - k, field: next.0.clone(), gain: next.1, offset: next.2 });
-        chain = Some(next);
-    }
-    found.reverse();
-    chain = None;
-    for k in 1..=radius.min(frames.len() - 1 - at) {
-        let Some(link) = &frames[at + k].link else { break };
-        let (field, gain, offset) = match &chain {
-            None => (Cow::Borrowed(&link.backward), 1.0, 0.0),
-            Some((field, gain, offset)) => (Cow::Owned(link.backward.then(field)), *gain, *offset),
-        };
-        let next = (field, gain * link.gain, offset * link.gain + link.offset);
-        after.push(Beside { at: at + k, field: next.0.clone(), gain: next.1, offset: next.2 });
-        chain = Some(next);
-    }
-    found.extend(after);
-    found.par_iter_mut().filter(|n| n.at.abs_diff(at) > 1).for_each(|n| {
-        let pair = frames[at].prepared.as_deref().zip(frames[n.at].prepared.as_deref());
-        if let (Some(registrar), Some(detail), Some((reference, moving))) = (registrar, detail, pair) {
-            n.field = Cow::Owned(registrar.refine_field(reference, moving, &n.field, detail));
-            (n.gain, n.offset) = registrar.brightness_under(reference, moving, &n.field);
-        }
-    });
-    found
-}
-
-/// Corrects the fields of `neighbours` by what a draft of frame `at` foretells of them.
-fn correct(
-    frames: &VecDeque<Arc<Registered>>,
-    neighbours: &mut [Beside<'_>],
-    at: usize,
-    fusion: &mut Fusion,
-    registrar: &Registrar,
-    detail: FieldDetail,
-) {
-    let Some(appearance) = &frames[at].appearance else { return };
-    let offered = offered(frames, neighbours);
-    if offered.len() != neighbours.len() {
-        return;
-    }
-    let predictions = fusion.solver.predict(&frames[at].frame.planes, appearance, &offered);
-    neighbours.par_iter_mut().zip(predictions).for_each(|(neighbour, prediction)| {
-        if let Some(Prediction { predicted, seen }) = prediction {
-            let field = registrar.correct_field(predicted.view(), seen.view(), &neighbour.field, detail);
-            neighbour.field = Cow::Owned(field);
-        }
-    });
 }

@@ -11,7 +11,7 @@ use super::publish::{failed, write_sealed};
 use super::source::Source;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::kernels::CpuLevel;
-use crate::media::{PackedForm, VideoReader};
+use crate::media::{InputSpec, PackedForm, VideoReader};
 use crate::pipeline::{Control, EnlargePlan, Found, Resources, Scenes, Scout, open_for, refuse_empty};
 
 /// How long segments are.
@@ -48,9 +48,24 @@ pub struct Request {
 /// [`Kind::Create`] if the folder holds something else; those of reading the video; [`Kind::Interrupted`] if `control` was
 /// asked to stop.
 pub fn plan(folder: &Path, request: &Request, control: &Control) -> Result<SegmentJob> {
-    make_folder(folder)?;
     let input = request.params.input(&request.input);
     let source = Source::of(&input)?;
+    make_folder(folder)?;
+    let planned = plan_in(folder, request, &input, source, control);
+    if planned.is_err() {
+        // Only a folder that is empty goes.
+        let _ = std::fs::remove_dir(folder);
+    }
+    planned
+}
+
+fn plan_in(
+    folder: &Path,
+    request: &Request,
+    input: &InputSpec,
+    source: Source,
+    control: &Control,
+) -> Result<SegmentJob> {
     if let Some(job) = SegmentJob::find(folder)? {
         let there = job.manifest();
         let segments = cut(there.frames, request.lengths, there.cuts.as_deref().unwrap_or_default())?;
@@ -60,7 +75,7 @@ pub fn plan(folder: &Path, request: &Request, control: &Control) -> Result<Segme
     }
     let cpu = CpuLevel::detect();
     let options = request.params.options()?;
-    let mut reader = open_for(&options, &input, request.resources.threads, cpu)?;
+    let mut reader = open_for(&options, input, request.resources.threads, cpu)?;
     let info = reader.info().clone();
     let resolved = options.resolve(&info.layout).map_err(|e| e.file(&info.path))?;
     let output = request.delivery.output(Path::new(&format!("joined.{}", request.delivery.container)), true);
@@ -71,9 +86,9 @@ pub fn plan(folder: &Path, request: &Request, control: &Control) -> Result<Segme
     control.expect(request.params.frames.unwrap_or(info.frames_estimated));
     let writer = IndexWriter::new(folder)?;
     let read = read_all(&mut reader, writer, request, &resolved, control).map_err(|e| e.file(&info.path))?;
-    refuse_empty(read.count, &request.params.excerpt(), &input)?;
+    refuse_empty(read.count, &request.params.excerpt(), input)?;
     // What was changed while it was read has been read in parts.
-    source.check(&input)?;
+    source.check(input)?;
     let manifest = Manifest {
         schema: SCHEMA,
         tool: Tool::this(),

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 const BASE: &[&str] = &["frame", "color", "light", "kernels", "error"];
 const STAGES: &[&str] = &["media", "resample", "register", "fuse", "refine", "metrics"];
-const DRIVERS: &[&str] = &["pipeline", "segment", "report", "train"];
+const DRIVERS: &[&str] = &["pipeline", "report", "train"];
 
 /// Whether `from` may use `to`, both modules of the crate's root.
 fn may_use(from: &str, to: &str) -> bool {
@@ -24,8 +24,8 @@ fn may_use(from: &str, to: &str) -> bool {
         _ if from == to => true,
         "lib" => true,
         "main" => ["cli", "error"].contains(&to),
-        "cli" => to == "compare" || any(&[DRIVERS, STAGES, BASE]),
-        "compare" => any(&[DRIVERS, STAGES, BASE]),
+        "cli" => ["compare", "segment"].contains(&to) || any(&[DRIVERS, STAGES, BASE]),
+        "compare" | "segment" => any(&[DRIVERS, STAGES, BASE]),
         _ if DRIVERS.contains(&from) => any(&[STAGES, BASE]),
         _ if STAGES.contains(&from) => any(&[BASE]),
         "frame" => ["color", "error"].contains(&to),
@@ -58,6 +58,9 @@ const OWNERS: &[(&str, Owner)] = &[
     ("indicatif", Only(&["cli", "main"])),
     ("signal_hook", Only(&["cli"])),
     ("bytesize", Only(&["cli"])),
+    ("blake3", Only(&["segment"])),
+    ("bytemuck", Only(&["segment"])),
+    ("rustix", Only(&["segment"])),
     ("serde_json", Only(&["cli", "compare", "report", "segment", "refine", "train"])),
     ("crossbeam", Only(&["pipeline"])),
     ("ffmpeg_next", Only(&["media"])),
