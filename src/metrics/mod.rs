@@ -1,16 +1,23 @@
-//! How far one plane is from another: PSNR and SSIM, as published tables use them.
+//! How far one plane is from another (PSNR, SSIM, MS-SSIM), how sharp and how natural one is (edge width, NIQE).
 //!
 //! Planes are on the 8-bit scale with peak 255 whatever their depth. Which planes to compare, and how many border
 //! samples to leave out, is the caller's choice; pass views. Rows are shared out over the threads of rayon in bands
 //! of fixed size whose sums are added in order, so results depend on neither threads nor CPU level.
 
+mod aggd;
+mod edges;
+mod niqe;
+mod niqe_model;
 mod psnr;
 mod scores;
 mod ssim;
 
-pub use psnr::psnr;
-pub use scores::Scores;
-pub use ssim::ssim;
+pub use edges::edge_width;
+pub use niqe::{FEATURES as NIQE_FEATURES, NIQE_PATCH, niqe, niqe_features};
+pub use niqe_model::{NiqeFit, NiqeModel};
+pub use psnr::{decibels, mean_squared_error, psnr};
+pub use scores::{Metric, Scores};
+pub use ssim::{MS_SSIM_SIDE, Similarities, ms_ssim, similarities, ssim};
 
 use crate::error::{Error, Kind, Result};
 use ndarray::ArrayView2;

@@ -14,13 +14,25 @@ use rayon::prelude::*;
 /// # Errors
 /// [`Kind::Input`](crate::Kind::Input) naming both sizes if they differ, or if the planes are empty.
 pub fn psnr(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<f64> {
+    mean_squared_error(a, b).map(decibels)
+}
+
+/// Decibels of a mean squared error against peak 255; infinity if it is 0.
+pub fn decibels(error: f64) -> f64 {
+    10.0 * (255.0 * 255.0 / error).log10()
+}
+
+/// Mean of `(a - b)^2`; averages of several planes' make one PSNR of all of them.
+///
+/// # Errors
+/// As for [`psnr`].
+pub fn mean_squared_error(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<f64> {
     let (rows, columns) = common_size(&a, &b)?;
     let (a, b, cpu) = (samples(&a), samples(&b), CpuLevel::detect());
     let band = BAND * columns;
     let sums: Vec<f64> =
         a.par_chunks(band).zip(b.par_chunks(band)).map(|(a, b)| squared_difference(cpu, a, b)).collect();
-    let mean = sums.iter().sum::<f64>() / (rows * columns) as f64;
-    Ok(10.0 * (255.0 * 255.0 / mean).log10())
+    Ok(sums.iter().sum::<f64>() / (rows * columns) as f64)
 }
 
 #[cfg(test)]

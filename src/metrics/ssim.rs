@@ -1,4 +1,5 @@
-//! Structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861).
+//! Structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861), at one scale and at
+//! five (Wang, Simoncelli and Bovik 2003, doi:10.1109/ACSSC.2003.1292216).
 //!
 //! The four averages that equation 13 needs (both means, the sum of the squares, the product) are resampling by
 //! another name: rows of the four quantities side by side, summed with the window's weights along the row, then
@@ -8,7 +9,8 @@ use super::{BAND, common_size, samples};
 use crate::error::Result;
 use crate::kernels::{
     CpuLevel,
-    measuring::{moments, similarity},
+    measuring::{contrast, moments, similarity},
+    registration::halve_rows,
     resampling::weighted_rows,
 };
 use ndarray::ArrayView2;
@@ -23,6 +25,12 @@ const SIGMA: f64 = 1.5;
 const C1: f32 = 0.01 * 255.0 * 0.01 * 255.0;
 const C2: f32 = 0.03 * 255.0 * 0.03 * 255.0;
 
+/// Exponents of the five scales (section 3.2 of Wang et al. 2003).
+const SCALE_WEIGHTS: [f64; 5] = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333];
+
+/// The shortest side that holds the window at the smallest of five scales.
+pub const MS_SSIM_SIDE: usize = WINDOW << 4;
+
 /// Mean structural similarity of `a` and `b`, at most 1, which it is for equal planes.
 ///
 /// Both planes are on the 8-bit scale. Gaussian window of 11x11 samples and standard deviation 1.5, K1 = 0.01,
@@ -34,20 +42,72 @@ const C2: f32 = 0.03 * 255.0 * 0.03 * 255.0;
 /// [`Kind::Input`](crate::Kind::Input) naming both sizes if they differ, or if the planes are empty.
 pub fn ssim(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<f64> {
     let (rows, columns) = common_size(&a, &b)?;
-    let comparison = Comparison {
-        a: &samples(&a),
-        b: &samples(&b),
-        columns,
-        vertical: gaussian(WINDOW.min(rows)),
-        horizontal: gaussian(WINDOW.min(columns)),
-        cpu: CpuLevel::detect(),
-    };
-    let (down, across) = (rows + 1 - comparison.vertical.len(), columns + 1 - comparison.horizontal.len());
-    let bands: Vec<f64> = (0..down.div_ceil(BAND))
-        .into_par_iter()
-        .map(|i| comparison.band(i * BAND..((i + 1) * BAND).min(down)))
-        .collect();
-    Ok(bands.iter().sum::<f64>() / (down * across) as f64)
+    Ok(Comparison::new(&samples(&a), &samples(&b), rows, columns).mean(true, false).0)
+}
+
+/// Multi-scale structural similarity of `a` and `b`, at most 1; `None` if a side is below [`MS_SSIM_SIDE`].
+///
+/// Both planes are on the 8-bit scale. Equation 7 with the published weights: contrast and structure at five scales,
+/// luminance at the last, the window of [`ssim`]; from scale to scale means of 2 x 2 samples, of which an odd size has
+/// the last ones doubled, as the authors' code does. Contrast that is negative over a whole picture counts as 0 (its
+/// power is not a real number). O(samples).
+///
+/// # Errors
+/// As for [`ssim`].
+pub fn ms_ssim(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<Option<f64>> {
+    similarities(a, b).map(|both| both.multi_scale)
+}
+
+/// Both similarities of a pair of planes, for little more than the second costs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Similarities {
+    /// [`ssim`].
+    pub single_scale: f64,
+    /// [`ms_ssim`].
+    pub multi_scale: Option<f64>,
+}
+
+/// [`ssim`] and [`ms_ssim`] at once.
+///
+/// # Errors
+/// As for [`ssim`].
+pub fn similarities(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<Similarities> {
+    let (mut rows, mut columns) = common_size(&a, &b)?;
+    let several = rows.min(columns) >= MS_SSIM_SIDE;
+    let (a, b) = (samples(&a), samples(&b));
+    let (single_scale, contrast) = Comparison::new(&a, &b, rows, columns).mean(true, several);
+    if !several {
+        return Ok(Similarities { single_scale, multi_scale: None });
+    }
+    let mut product = contrast.max(0.0).powf(SCALE_WEIGHTS[0]);
+    let (mut small_a, mut small_b) = (Vec::new(), Vec::new());
+    for (i, weight) in SCALE_WEIGHTS.into_iter().enumerate().skip(1) {
+        let (from_a, from_b) = if i == 1 { (&a[..], &b[..]) } else { (&small_a[..], &small_b[..]) };
+        let halves = rayon::join(|| halved(from_a, rows, columns), || halved(from_b, rows, columns));
+        (small_a, small_b) = halves;
+        (rows, columns) = (rows.div_ceil(2), columns.div_ceil(2));
+        let last = i + 1 == SCALE_WEIGHTS.len();
+        let (whole, contrast) = Comparison::new(&small_a, &small_b, rows, columns).mean(last, !last);
+        product *= if last { whole } else { contrast }.max(0.0).powf(weight);
+    }
+    Ok(Similarities { single_scale, multi_scale: Some(product) })
+}
+
+/// Means of 2 x 2 samples; the last row and column of an odd size are used twice.
+fn halved(plane: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let (cpu, small) = (CpuLevel::detect(), columns.div_ceil(2));
+    let mut out = vec![0.0; rows.div_ceil(2) * small];
+    out.par_chunks_mut(BAND * small).enumerate().for_each(|(band, out)| {
+        for (i, out) in out.chunks_exact_mut(small).enumerate() {
+            let y = 2 * (band * BAND + i);
+            let [top, bottom] = [y, (y + 1).min(rows - 1)].map(|y| &plane[y * columns..][..columns]);
+            halve_rows(cpu, &mut out[..columns / 2], top, bottom);
+            if columns % 2 == 1 {
+                out[small - 1] = 0.5 * (top[columns - 1] + bottom[columns - 1]);
+            }
+        }
+    });
+    out
 }
 
 /// Weights of a window of `length` samples, summing to 1.
@@ -68,9 +128,26 @@ struct Comparison<'a> {
     cpu: CpuLevel,
 }
 
-impl Comparison<'_> {
-    /// Sum of the similarity over all window positions whose first row is in `rows`.
-    fn band(&self, rows: Range<usize>) -> f64 {
+impl<'a> Comparison<'a> {
+    fn new(a: &'a [f32], b: &'a [f32], rows: usize, columns: usize) -> Self {
+        let (vertical, horizontal) = (gaussian(WINDOW.min(rows)), gaussian(WINDOW.min(columns)));
+        Self { a, b, columns, vertical, horizontal, cpu: CpuLevel::detect() }
+    }
+
+    /// Means over all window positions of the similarity and of its contrast part, those that are wanted.
+    fn mean(&self, whole: bool, part: bool) -> (f64, f64) {
+        let rows = self.a.len() / self.columns;
+        let (down, across) = (rows + 1 - self.vertical.len(), self.columns + 1 - self.horizontal.len());
+        let bands: Vec<[f64; 2]> = (0..down.div_ceil(BAND))
+            .into_par_iter()
+            .map(|i| self.band(i * BAND..((i + 1) * BAND).min(down), whole, part))
+            .collect();
+        let mean = |k: usize| bands.iter().map(|sums| sums[k]).sum::<f64>() / (down * across) as f64;
+        (mean(0), mean(1))
+    }
+
+    /// Sums over all window positions whose first row is in `rows`.
+    fn band(&self, rows: Range<usize>, whole: bool, part: bool) -> [f64; 2] {
         let across = self.columns + 1 - self.horizontal.len();
         let width = 4 * across;
         let mut row = vec![0.0; 4 * self.columns];
@@ -83,11 +160,13 @@ impl Comparison<'_> {
             }
         }
         let mut window = vec![0.0; width];
-        let similarities = (0..rows.len()).map(|i| {
+        let mut sums = [0.0; 2];
+        for i in 0..rows.len() {
             weighted_rows(self.cpu, &mut window, &averages[i * width..], width, &self.vertical);
-            similarity(self.cpu, &window, C1, C2)
-        });
-        similarities.sum()
+            sums[0] += if whole { similarity(self.cpu, &window, C1, C2) } else { 0.0 };
+            sums[1] += if part { contrast(self.cpu, &window, C2) } else { 0.0 };
+        }
+        sums
     }
 }
 

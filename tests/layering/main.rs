@@ -77,6 +77,8 @@ const OWNERS: &[(&str, Owner)] = &[
     // Kernels work on slices they are given; what runs them decides about threads.
     ("rayon", AllBut(&["kernels"])),
     ("libc", Only(&["cli", "kernels", "main", "media", "pipeline", "segment"])),
+    // Special functions.
+    ("libm", Only(&["metrics"])),
     ("same_file", Anywhere),
     ("tempfile", Anywhere),
     ("serde", Anywhere),
