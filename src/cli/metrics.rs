@@ -1,157 +1,280 @@
 //! `subpel metrics`: how far one video is from another.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use serde::Serialize;
 
+use super::scores::{Columns, Report, csv};
 use super::values::InputOptions;
 use super::{Outcome, print_line, text};
-use crate::color::{Coding, studio_luma};
+use crate::compare::measure::{
+    MeasureOptions, Measurer, fit_niqe, read_niqe_model, vmaf_is_there, write_niqe_model, write_whole,
+};
 use crate::error::{Error, Kind, Result};
-use crate::frame::{ColorFamily, Frame, PictureLayout, Plane};
+use crate::frame::{Frame, PictureLayout};
 use crate::kernels::CpuLevel;
-use crate::media::VideoReader;
-use crate::metrics::{psnr, ssim};
+use crate::media::{Damage, VideoInfo, VideoReader, is_sequence_pattern};
+use crate::metrics::Metric;
 
-/// PSNR and SSIM of A against B, frame by frame and mean
+/// PSNR, SSIM, MS-SSIM and more of A against B, frame by frame and mean
 ///
-/// Measured on luma, studio range, peak 255: the file's own Y, or Y of RGB by the tagged matrix. Identical frames
-/// count as 99 dB.
+/// A is what is judged, B what is right; without B, figures that need no truth. Luma is in studio range, peak 255: the
+/// file's own Y, or Y of RGB by the tagged matrix. Identical frames count as 99 dB. What was not measured is left out.
+/// docs/metrics.md defines every figure.
 #[derive(Args, Debug)]
+#[command(after_help = METRICS_HELP)]
 pub(super) struct Metrics {
     /// Video to judge
-    #[arg(value_name = "A")]
-    distorted: PathBuf,
+    #[arg(value_name = "A", required_unless_present = "fit_niqe")]
+    result: Option<PathBuf>,
 
     /// Video that is right
     #[arg(value_name = "B")]
-    reference: PathBuf,
+    truth: Option<PathBuf>,
+
+    /// What A was made from, at its own size: for fidelity and temporal error
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+
+    /// What to measure, with commas between, or 'all'; see below
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    metrics: Vec<String>,
 
     /// Pixels left out at each border
     #[arg(long, value_name = "N", default_value_t = 0)]
     crop: usize,
 
-    /// One JSON object: frames, psnr_y, ssim_y, psnr_y_min, per_frame
+    /// One JSON object: frames, a mean for each metric, psnr_y_min, worst, per_frame
     #[arg(long)]
     json: bool,
+
+    /// A line a frame with commas between, and a heading; - is standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "fit_niqe")]
+    csv: Option<PathBuf>,
+
+    /// What natural pictures are like, for NIQE
+    #[arg(long, value_name = "MODEL")]
+    niqe_model: Option<PathBuf>,
+
+    /// Make a NIQE model of natural pictures (or videos) that are sharp and unspoilt
+    #[arg(long, value_name = "PICTURE", num_args = 1.., requires = "output", conflicts_with_all = ["result", "input", "metrics", "niqe_model"])]
+    fit_niqe: Vec<PathBuf>,
+
+    /// Where --fit-niqe writes the model
+    #[arg(short, long, value_name = "MODEL", requires = "fit_niqe")]
+    output: Option<PathBuf>,
+
+    /// Replace files that exist
+    #[arg(long)]
+    overwrite: bool,
 
     #[command(flatten)]
     reading: InputOptions,
 }
 
-/// PSNR of identical frames.
-const IDENTICAL: f64 = 99.0;
+const METRICS_HELP: &str = "\
+Metrics:
+  psnr_y psnr_rgb ssim_y ms_ssim_y   how far A is from B
+  vmaf                               the same as people see it; by the system's ffmpeg with libvmaf, only if asked for
+  fidelity                           how far A, reduced again, is from --input
+  temporal                           what changes from frame to frame beyond motion, against --input or else B
+  edge_width                         how sharp A is
+  niqe                               how natural A looks; with --niqe-model
+All but vmaf are measured if not told otherwise, as far as there is what they compare with.";
 
-#[derive(Serialize)]
-struct FrameScore {
-    frame: u64,
-    psnr_y: f64,
-    ssim_y: f64,
-}
-
-#[derive(Serialize)]
-struct Scores {
-    frames: usize,
-    psnr_y: f64,
-    ssim_y: f64,
-    psnr_y_min: f64,
-    per_frame: Vec<FrameScore>,
+/// The videos, read side by side.
+struct Videos {
+    result: VideoReader,
+    truth: Option<VideoReader>,
+    input: Option<VideoReader>,
 }
 
 impl Metrics {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<Outcome> {
         let cpu = CpuLevel::detect();
+        let Some(result) = &self.result else { return self.fit(out, cpu) };
+        let options = self.options()?;
         let open = |path: &PathBuf| VideoReader::open(&self.reading.spec(path), 0, cpu);
-        let (mut a, mut b) = (open(&self.distorted)?, open(&self.reference)?);
-        self.check_sizes(&a.info().layout, &b.info().layout)?;
-        let mut per_frame = Vec::new();
-        loop {
-            match (a.next_frame()?, b.next_frame()?) {
-                (None, None) => break,
-                (Some(x), Some(y)) => per_frame.push(self.score(&x, &a.info().layout, &y, &b.info().layout)?),
-                (x, _) => return Err(self.lengths_differ(per_frame.len(), x.is_some())),
+        let videos = Videos {
+            result: open(result)?,
+            truth: self.truth.as_ref().map(open).transpose()?,
+            input: self.input.as_ref().map(open).transpose()?,
+        };
+        if let Some(csv) = self.csv.as_ref().filter(|path| path.as_os_str() != "-") {
+            if !self.overwrite && csv.symlink_metadata().is_ok() {
+                return Err(Error::new(Kind::Create, "exists already").hint("--overwrite replaces it").file(csv));
             }
         }
-        let scores = Scores::of(per_frame);
-        let line = if self.json { serde_json::to_string(&scores).unwrap_or_default() } else { scores.table() };
-        print_line(out, &line)?;
-        let damaged = [(&self.distorted, a.damage()), (&self.reference, b.damage())];
-        damaged.iter().for_each(|(path, damage)| text::print_damage(path, damage));
-        Ok(if damaged.iter().any(|(_, d)| d.count > 0) { Outcome::Damaged } else { Outcome::Done })
+        let measurer = self.measurer(&videos, options, cpu)?;
+        let told = measurer.notes().iter().filter(|_| !self.metrics.is_empty());
+        told.chain(measurer.warnings()).for_each(|note| text::print_warning(note));
+        self.measure(videos, measurer, out)
     }
 
-    fn score(&self, x: &Frame, x_layout: &PictureLayout, y: &Frame, y_layout: &PictureLayout) -> Result<FrameScore> {
-        let (x_luma, y_luma) = (luma(x, x_layout), luma(y, y_layout));
-        let c = self.crop as isize;
-        let inner = ndarray::s![c..x_luma.nrows() as isize - c, c..x_luma.ncols() as isize - c];
-        let (p, q) = (x_luma.slice(inner), y_luma.slice(inner));
-        Ok(FrameScore { frame: x.index, psnr_y: psnr(p, q)?.min(IDENTICAL), ssim_y: ssim(p, q)? })
+    fn options(&self) -> Result<MeasureOptions> {
+        let niqe = self.niqe_model.as_deref().map(read_niqe_model).transpose()?.map(Arc::new);
+        let mut options = MeasureOptions { crop: self.crop, niqe, ..Default::default() };
+        match &self.metrics[..] {
+            [] => {}
+            [all] if all == "all" => {
+                options.metrics = Metric::ALL.to_vec();
+                // Asked for by name it is missed; as one of all it need not be there.
+                options.metrics.retain(|metric| *metric != Metric::Vmaf || vmaf_is_there());
+            }
+            names => {
+                options.metrics = names.iter().map(|name| name.trim().parse()).collect::<Result<_>>()?;
+                options.metrics.iter().try_for_each(|metric| self.check(*metric))?;
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether there is what a metric that was asked for compares with.
+    fn check(&self, metric: Metric) -> Result<()> {
+        let needs = match metric {
+            Metric::Fidelity if self.input.is_none() => "--input, the video that A was made from",
+            Metric::Niqe if self.niqe_model.is_none() => "--niqe-model, which --fit-niqe makes",
+            Metric::Temporal if self.input.is_none() && self.truth.is_none() => "--input or B, to know the motion",
+            _ if metric.needs_truth() && self.truth.is_none() => "B, the video that is right",
+            _ => return Ok(()),
+        };
+        Err(Error::new(Kind::Usage, format!("--metrics {} needs {needs}", metric.name())))
+    }
+
+    fn measurer(&self, videos: &Videos, options: MeasureOptions, cpu: CpuLevel) -> Result<Measurer> {
+        let layout = |reader: &VideoReader| reader.info().layout.clone();
+        let (result, truth, input) =
+            (layout(&videos.result), videos.truth.as_ref().map(layout), videos.input.as_ref().map(layout));
+        if let Some(truth) = &truth {
+            self.check_sizes(&result, truth)?;
+        }
+        Measurer::new(&result, truth.as_ref(), input.as_ref(), options, cpu)
     }
 
     fn check_sizes(&self, a: &PictureLayout, b: &PictureLayout) -> Result<()> {
-        if (a.width, a.height) != (b.width, b.height) {
-            let message =
-                format!("is {}x{}, but {} is {}x{}", a.width, a.height, self.reference.display(), b.width, b.height);
-            return Err(Error::new(Kind::Input, message)
-                .hint("videos are compared at the same size")
-                .file(&self.distorted));
+        let (Some(result), Some(truth)) = (&self.result, &self.truth) else { return Ok(()) };
+        if (a.width, a.height) == (b.width, b.height) {
+            return Ok(());
         }
-        if self.crop >= a.width.min(a.height).div_ceil(2) {
-            return Err(Error::new(
-                Kind::Usage,
-                format!("--crop {} leaves nothing of {}x{}", self.crop, a.width, a.height),
-            ));
-        }
-        Ok(())
+        let message = format!("is {}x{}, but {} is {}x{}", a.width, a.height, truth.display(), b.width, b.height);
+        let error = Error::new(Kind::Input, message).file(result);
+        Err(error.hint("videos are compared at the same size; what A was made from is given as --input"))
     }
 
-    fn lengths_differ(&self, common: usize, first_is_longer: bool) -> Error {
-        let (long, short) =
-            if first_is_longer { (&self.distorted, &self.reference) } else { (&self.reference, &self.distorted) };
-        Error::new(Kind::Input, format!("has only {common} frames, {} has more", long.display())).file(short)
+    /// Measures all frames and prints what was found.
+    fn measure(&self, mut videos: Videos, mut measurer: Measurer, out: &mut dyn Write) -> Result<Outcome> {
+        let columns = Columns::new(measurer.measured());
+        let to_stdout = self.csv.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        let table = !self.json && !to_stdout;
+        // VMAF comes at the end, and the rows with it.
+        let at_once = table && !columns.holds(Metric::Vmaf);
+        let mut report = Report::default();
+        let mut times = Times::new(&videos);
+        if at_once && !print_line(out, &columns.heading())? {
+            return Ok(Outcome::Done);
+        }
+        while let Some((result, truth, input)) = self.next(&mut videos, report.frames())? {
+            if let Some(warning) = truth.as_ref().and_then(|truth| times.differ(&result, truth)) {
+                text::print_warning(&warning);
+            }
+            let measured = measurer.push(&result, truth.as_ref(), input.as_ref())?;
+            report.push(measured.scores);
+            if at_once && !print_line(out, &columns.row(&report.last()))? {
+                return Ok(Outcome::Done);
+            }
+        }
+        report.finish(measurer.finish()?);
+        if let Some(path) = self.csv.as_deref().filter(|_| !to_stdout) {
+            write_whole(path, csv(&columns, &report).as_bytes(), self.overwrite)?;
+        }
+        if self.json {
+            print_line(out, &report.json())?;
+        } else if to_stdout {
+            print_line(out, csv(&columns, &report).trim_end())?;
+        } else {
+            if !at_once {
+                print_line(out, &columns.heading())?;
+                report.rows().iter().try_for_each(|row| print_line(out, &columns.row(row)).map(drop))?;
+            }
+            print_line(out, &columns.closing(&report))?;
+        }
+        Ok(self.outcome(&videos))
+    }
+
+    /// The next frame of all videos; `None` at their common end.
+    #[allow(clippy::type_complexity, reason = "one frame of each video")]
+    fn next(&self, videos: &mut Videos, so_far: u64) -> Result<Option<(Frame, Option<Frame>, Option<Frame>)>> {
+        let result = videos.result.next_frame()?;
+        let next = |reader: &mut Option<VideoReader>, path: &Option<PathBuf>| {
+            let (Some(reader), Some(path), Some(own)) = (reader, path, &self.result) else { return Ok(None) };
+            match (reader.next_frame()?, &result) {
+                (Some(_), None) => Err(lengths_differ(path, own, so_far)),
+                (None, Some(_)) => Err(lengths_differ(own, path, so_far)),
+                (frame, _) => Ok(frame),
+            }
+        };
+        let (truth, input) = (next(&mut videos.truth, &self.truth)?, next(&mut videos.input, &self.input)?);
+        Ok(result.map(|result| (result, truth, input)))
+    }
+
+    fn outcome(&self, videos: &Videos) -> Outcome {
+        let readers = [Some(&videos.result), videos.truth.as_ref(), videos.input.as_ref()];
+        let damaged: Vec<(&PathBuf, Damage)> = [&self.result, &self.truth, &self.input]
+            .into_iter()
+            .zip(readers)
+            .filter_map(|(path, reader)| Some((path.as_ref()?, reader?.damage())))
+            .collect();
+        damaged.iter().for_each(|(path, damage)| text::print_damage(path, damage));
+        if damaged.iter().any(|(_, damage)| damage.count > 0) { Outcome::Damaged } else { Outcome::Done }
+    }
+
+    fn fit(&self, out: &mut dyn Write, cpu: CpuLevel) -> Result<Outcome> {
+        let Some(output) = &self.output else {
+            return Err(Error::new(Kind::Usage, "--fit-niqe needs -o MODEL"));
+        };
+        let inputs: Vec<_> = self.fit_niqe.iter().map(|path| self.reading.spec(path)).collect();
+        let model = fit_niqe(&inputs, cpu)?;
+        write_niqe_model(&model, output, self.overwrite)?;
+        let line = format!("{} pictures, {} sharp patches of 96x96", model.pictures, model.patches);
+        print_line(out, &line).map(|_| Outcome::Done)
     }
 }
 
-/// Luma in studio range on the 8-bit scale.
-fn luma(frame: &Frame, layout: &PictureLayout) -> Plane {
-    let full = layout.color.is_full(layout.family);
-    match layout.family {
-        ColorFamily::Rgb => {
-            let weights = layout.color.luma_weights(layout.height);
-            studio_luma(
-                [&frame.planes[0], &frame.planes[1], &frame.planes[2]],
-                weights,
-                Coding { full, depth: layout.depth },
-            )
-        }
-        _ if full => frame.planes[0].mapv(|v| 16.0 + v * 219.0 / 255.0),
-        _ => frame.planes[0].clone(),
-    }
+fn lengths_differ(long: &Path, short: &Path, common: u64) -> Error {
+    Error::new(Kind::Input, format!("has only {common} frames, {} has more", long.display())).file(short)
 }
 
-impl Scores {
-    fn of(per_frame: Vec<FrameScore>) -> Self {
-        let n = per_frame.len().max(1) as f64;
-        let mean = |f: fn(&FrameScore) -> f64| per_frame.iter().map(f).sum::<f64>() / n;
-        Self {
-            frames: per_frame.len(),
-            psnr_y: mean(|s| s.psnr_y),
-            ssim_y: mean(|s| s.ssim_y),
-            psnr_y_min: per_frame.iter().map(|s| s.psnr_y).fold(IDENTICAL, f64::min),
-            per_frame,
-        }
+/// Whether frames that are compared are shown at the same time, from the first ones on.
+struct Times {
+    /// Information of both videos; none once it was said, and for pictures, whose times mean nothing.
+    pair: Option<(VideoInfo, VideoInfo)>,
+    first: Option<(f64, f64)>,
+}
+
+impl Times {
+    fn new(videos: &Videos) -> Self {
+        let timed = |info: &VideoInfo| !is_sequence_pattern(&info.path) && info.frame_rate.0 > 0;
+        let (result, truth) = (videos.result.info(), videos.truth.as_ref().map(VideoReader::info));
+        let pair = truth.filter(|truth| timed(truth) && timed(result)).map(|truth| (result.clone(), truth.clone()));
+        Self { pair, first: None }
     }
 
-    fn table(&self) -> String {
-        let mut lines: Vec<String> =
-            self.per_frame.iter().map(|s| format!("{:7}  {:7.3} dB  {:.5}", s.frame, s.psnr_y, s.ssim_y)).collect();
-        lines.insert(0, "  frame      PSNR-Y   SSIM-Y".into());
-        lines.push(format!(
-            "   mean  {:7.3} dB  {:.5}   worst {:.3} dB, {} frames",
-            self.psnr_y, self.ssim_y, self.psnr_y_min, self.frames
-        ));
-        lines.join("\n")
+    /// The first time they are further apart than half a frame.
+    fn differ(&mut self, result: &Frame, truth: &Frame) -> Option<String> {
+        let (a, b) = self.pair.as_ref()?;
+        let times = (a.seconds(result.pts), b.seconds(truth.pts));
+        let first = *self.first.get_or_insert(times);
+        let (at, other) = (times.0 - first.0, times.1 - first.1);
+        let frame = f64::from(b.frame_rate.1) / f64::from(b.frame_rate.0.max(1));
+        if (at - other).abs() <= 0.5 * frame {
+            return None;
+        }
+        let number = result.index;
+        self.pair = None;
+        Some(format!(
+            "frames are compared in order, but frame {number} of A is shown at {at:.3} s, of B at {other:.3} s"
+        ))
     }
 }

@@ -9,6 +9,7 @@ mod motion;
 mod progress;
 mod segment_job;
 mod segments;
+mod scores;
 mod signals;
 mod text;
 mod upscale;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ndarray::{ArrayView2, s};
 
 use super::measure_planes::{Lens, common_weights};
-use super::measure_temporal::{Moved, Temporal};
+use super::measure_temporal::{Guide, Moved, Temporal};
 use super::measure_vmaf::Vmaf;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{AxisMap, Frame, PictureLayout, Plane};
@@ -18,6 +18,7 @@ use crate::kernels::CpuLevel;
 use crate::metrics::{self, Metric, NiqeModel, Scores};
 use crate::resample::{Filter, Resampler};
 
+pub use super::measure_files::{fit_niqe, read_niqe_model, write_niqe_model, write_whole};
 pub use super::measure_means::Means;
 pub use super::measure_vmaf::vmaf_is_there;
 
@@ -47,8 +48,8 @@ impl Default for MeasureOptions {
 pub struct Measured {
     /// Its figures, but for VMAF, which comes at the end.
     pub scores: Scores,
-    /// How far the picture moved since the frame before, pixels of the frames that motion is measured on (the input,
-    /// else the truth); `None` for the first frame and where temporal error is not asked for.
+    /// How far the picture moved since the frame before, pixels of the frames that motion is measured on (the truth,
+    /// else the input); `None` for the first frame and where temporal error is not asked for.
     pub motion: Option<f64>,
     /// Confidence of that motion, 0 to 1.
     pub confidence: Option<f64>,
@@ -72,6 +73,7 @@ pub struct Measurer {
     temporal: Option<Temporal>,
     vmaf: Option<Vmaf>,
     notes: Vec<String>,
+    warnings: Vec<String>,
     cpu: CpuLevel,
 }
 
@@ -98,7 +100,8 @@ impl Measurer {
             reduction: input.map(|input| reduction(result, input, cpu)),
             temporal: None,
             vmaf: None,
-            notes: transfer_note(&layouts).into_iter().collect(),
+            notes: Vec::new(),
+            warnings: transfer_warning(&layouts).into_iter().collect(),
             options,
             cpu,
         };
@@ -108,9 +111,14 @@ impl Measurer {
         Ok(measurer)
     }
 
-    /// What the user should know: metrics that were asked for and are not measured, and why.
+    /// Metrics that were asked for and are not measured though there is what they compare with, and why.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Why the figures may mislead.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The metrics that are measured, in the order of tables.
@@ -147,9 +155,9 @@ impl Measurer {
         if let (Some(vmaf), Some(truth)) = (&mut self.vmaf, &truth_luma) {
             vmaf.push(inner, inside(truth, self.options.crop))?;
         }
-        let moved = match &mut self.temporal {
-            Some(temporal) => temporal.push(luma, input_luma.or(truth_luma))?,
-            None => Moved::default(),
+        let moved = match (&mut self.temporal, truth_luma.or(input_luma)) {
+            (Some(temporal), Some(guide)) => temporal.push(luma, guide)?,
+            _ => Moved::default(),
         };
         scores.temporal = moved.error;
         Ok(Measured { scores, motion: moved.motion, confidence: moved.confidence })
@@ -212,11 +220,12 @@ impl Measurer {
     }
 
     fn start_temporal(&mut self) -> Result<()> {
-        let before = self.input.as_ref().or(self.truth.as_ref());
-        if let Some(before) = before.filter(|_| self.asks(Metric::Temporal)) {
+        let truth = self.truth.as_ref().map(|side| (Guide::Truth, side));
+        let guide = truth.or(self.input.as_ref().map(|side| (Guide::Input, side)));
+        if let Some((kind, side)) = guide.filter(|_| self.asks(Metric::Temporal)) {
             let size = |layout: &PictureLayout| (layout.height, layout.width);
-            let sizes = (size(&before.layout), size(&self.result.layout));
-            self.temporal = Some(Temporal::new(sizes.0, sizes.1, self.options.crop, self.cpu)?);
+            let (from, to) = (size(&side.layout), size(&self.result.layout));
+            self.temporal = Some(Temporal::new(kind, from, to, self.options.crop, self.cpu)?);
         }
         Ok(())
     }
@@ -284,7 +293,7 @@ fn check_sizes(result: &PictureLayout, truth: Option<&PictureLayout>, crop: usiz
 }
 
 /// Files whose code values mean different light: nothing is converted, and figures are of the codes.
-fn transfer_note(layouts: &[&PictureLayout]) -> Option<String> {
+fn transfer_warning(layouts: &[&PictureLayout]) -> Option<String> {
     // PQ and HLG against each other or anything else; the transfers of standard range are all but the same curve.
     let kind = |transfer: u8| if matches!(transfer, 16 | 18) { transfer } else { 0 };
     let first = layouts.first().map(|layout| layout.color.transfer)?;

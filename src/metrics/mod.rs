@@ -9,6 +9,8 @@ mod edges;
 mod niqe;
 mod niqe_model;
 mod psnr;
+#[cfg(test)]
+mod reference_tests;
 mod scores;
 mod ssim;
 
