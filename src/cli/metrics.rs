@@ -102,10 +102,9 @@ impl Metrics {
             truth: self.truth.as_ref().map(open).transpose()?,
             input: self.input.as_ref().map(open).transpose()?,
         };
-        if let Some(csv) = self.csv.as_ref().filter(|path| path.as_os_str() != "-") {
-            if !self.overwrite && csv.symlink_metadata().is_ok() {
-                return Err(Error::new(Kind::Create, "exists already").hint("--overwrite replaces it").file(csv));
-            }
+        let kept = self.csv.as_ref().filter(|path| !self.overwrite && path.as_os_str() != "-");
+        if let Some(csv) = kept.filter(|path| path.symlink_metadata().is_ok()) {
+            return Err(Error::new(Kind::Create, "exists already").hint("--overwrite replaces it").file(csv));
         }
         let measurer = self.measurer(&videos, options, cpu)?;
         let told = measurer.notes().iter().filter(|_| !self.metrics.is_empty());

@@ -434,7 +434,7 @@ mod tests {
             assert!(apart > 8.0 && error < 0.06 * f64::from(apart), "blurred by {apart}: {error}");
         }
         for error in errors_of_truth(3, |truth, t| truth + if t == 1 { 3.0 } else { 0.0 }) {
-            assert!((error - 3.0).abs() < 0.01, "flicker of 3: {error}");
+            assert!((error - 3.0).abs() < 0.05, "flicker of 3: {error}");
         }
         // A pattern of columns that stays: it differs from itself moved by 0.4 columns.
         let stripes = |mut truth: Plane, _| {
