@@ -123,6 +123,7 @@ fn what_cannot_be_compared_is_refused_in_one_message() {
         ("metrics a.mkv --metrics temporal", 2, &["--input"]),
         ("metrics a.mkv b.mkv --niqe-model no.json", 65, &["no.json", "no NIQE model"]),
         ("metrics a.mkv b.mkv --niqe-model none.json", 65, &["none.json"]),
+        ("metrics a.mkv b.mkv --json --csv -", 2, &["--csv -"]),
         ("metrics --fit-niqe a.mkv", 2, &["--output"]),
         ("metrics a.mkv b.mkv --crop 96", 2, &["--crop 96", "256x192"]),
     ];

@@ -95,6 +95,9 @@ impl Metrics {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<Outcome> {
         let cpu = CpuLevel::detect();
         let Some(result) = &self.result else { return self.fit(out, cpu) };
+        if self.json && self.csv_on_stdout() {
+            return Err(Error::new(Kind::Usage, "--json and --csv - both want standard output"));
+        }
         let options = self.options()?;
         let open = |path: &PathBuf| VideoReader::open(&self.reading.spec(path), 0, cpu);
         let videos = Videos {
@@ -102,7 +105,7 @@ impl Metrics {
             truth: self.truth.as_ref().map(open).transpose()?,
             input: self.input.as_ref().map(open).transpose()?,
         };
-        let kept = self.csv.as_ref().filter(|path| !self.overwrite && path.as_os_str() != "-");
+        let kept = self.csv.as_ref().filter(|_| !self.overwrite && !self.csv_on_stdout());
         if let Some(csv) = kept.filter(|path| path.symlink_metadata().is_ok()) {
             return Err(Error::new(Kind::Create, "exists already").hint("--overwrite replaces it").file(csv));
         }
@@ -110,6 +113,10 @@ impl Metrics {
         let told = measurer.notes().iter().filter(|_| !self.metrics.is_empty());
         told.chain(measurer.warnings()).for_each(|note| text::print_warning(note));
         self.measure(videos, measurer, out)
+    }
+
+    fn csv_on_stdout(&self) -> bool {
+        self.csv.as_ref().is_some_and(|path| path.as_os_str() == "-")
     }
 
     fn options(&self) -> Result<MeasureOptions> {
@@ -165,40 +172,25 @@ impl Metrics {
     /// Measures all frames and prints what was found.
     fn measure(&self, mut videos: Videos, mut measurer: Measurer, out: &mut dyn Write) -> Result<Outcome> {
         let columns = Columns::new(measurer.measured());
-        let to_stdout = self.csv.as_ref().is_some_and(|path| path.as_os_str() == "-");
-        let table = !self.json && !to_stdout;
-        // VMAF comes at the end, and the rows with it.
-        let at_once = table && !columns.holds(Metric::Vmaf);
+        let to_stdout = self.csv_on_stdout();
         let mut report = Report::default();
         let mut times = Times::new(&videos);
-        if at_once && !print_line(out, &columns.heading())? {
-            return Ok(Outcome::Done);
-        }
         while let Some((result, truth, input)) = self.next(&mut videos, report.frames())? {
             if let Some(warning) = truth.as_ref().and_then(|truth| times.differ(&result, truth)) {
                 text::print_warning(&warning);
             }
-            let measured = measurer.push(&result, truth.as_ref(), input.as_ref())?;
-            report.push(measured.scores);
-            if at_once && !print_line(out, &columns.row(&report.last()))? {
-                return Ok(Outcome::Done);
-            }
+            report.push(measurer.push(&result, truth.as_ref(), input.as_ref())?.scores);
         }
         report.finish(measurer.finish()?);
         if let Some(path) = self.csv.as_deref().filter(|_| !to_stdout) {
             write_whole(path, csv(&columns, &report).as_bytes(), self.overwrite)?;
         }
-        if self.json {
-            print_line(out, &report.json())?;
-        } else if to_stdout {
-            print_line(out, csv(&columns, &report).trim_end())?;
-        } else {
-            if !at_once {
-                print_line(out, &columns.heading())?;
-                report.rows().iter().try_for_each(|row| print_line(out, &columns.row(row)).map(drop))?;
-            }
-            print_line(out, &columns.closing(&report))?;
-        }
+        let text = match (self.json, to_stdout) {
+            (true, _) => report.json(),
+            (false, true) => csv(&columns, &report).trim_end().to_owned(),
+            (false, false) => columns.table(&report),
+        };
+        print_line(out, &text)?;
         Ok(self.outcome(&videos))
     }
 

@@ -39,15 +39,6 @@ impl Report {
         self.rows.len() as u64
     }
 
-    pub(super) fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
-    /// The frame that was added last.
-    pub(super) fn last(&self) -> Row {
-        self.rows.last().copied().unwrap_or(Row { frame: 0, scores: Scores::default() })
-    }
-
     pub(super) fn push(&mut self, scores: Scores) {
         self.means.push(&scores);
         self.rows.push(Row { frame: self.frames(), scores });
@@ -76,12 +67,8 @@ impl Columns {
         Self(metrics)
     }
 
-    pub(super) fn holds(&self, metric: Metric) -> bool {
-        self.0.contains(&metric)
-    }
-
     /// Names and units.
-    pub(super) fn heading(&self) -> String {
+    fn heading(&self) -> String {
         let line = |first: &str, cell: fn(Metric) -> &'static str| {
             let cells = self.0.iter().map(|metric| format!("  {:>WIDTH$}", cell(*metric)));
             format!("{first:>7}{}", cells.collect::<String>()).trim_end().to_owned()
@@ -89,14 +76,14 @@ impl Columns {
         format!("{}\n{}", line("frame", Metric::label), line("", Metric::unit))
     }
 
-    pub(super) fn row(&self, row: &Row) -> String {
-        self.line(&row.frame.to_string(), &row.scores)
-    }
-
-    /// Means and worst figures.
-    pub(super) fn closing(&self, report: &Report) -> String {
-        let (mean, worst) = (self.line("mean", &report.means.mean()), self.line("worst", &report.means.worst()));
-        format!("{mean}\n{worst}\n{} frames", report.frames())
+    /// A line a frame, means and worst figures.
+    pub(super) fn table(&self, report: &Report) -> String {
+        let mut lines = vec![self.heading()];
+        lines.extend(report.rows.iter().map(|row| self.line(&row.frame.to_string(), &row.scores)));
+        lines.push(self.line("mean", &report.means.mean()));
+        lines.push(self.line("worst", &report.means.worst()));
+        lines.push(format!("{} frames", report.frames()));
+        lines.join("\n")
     }
 
     fn line(&self, first: &str, scores: &Scores) -> String {
@@ -134,7 +121,7 @@ mod tests {
         report.push(Scores { psnr_y: Some(31.25), edge_width: Some(2.0), ..Default::default() });
         report.push(Scores { psnr_y: Some(99.0), temporal: Some(123.456), ..Default::default() });
         report.finish(Some(vec![100.0, 97.5]));
-        let table = [columns.heading(), columns.row(&report.last()), columns.closing(&report)].join("\n");
+        let table = columns.table(&report);
         assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
         let text = csv(&columns, &report);
         assert!(text.lines().all(|line| line.split(',').count() == 1 + Metric::ALL.len()), "{text}");
