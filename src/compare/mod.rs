@@ -5,4 +5,6 @@ mod measure_files;
 mod measure_means;
 mod measure_planes;
 mod measure_temporal;
+#[cfg(test)]
+mod measure_temporal_tests;
 mod measure_vmaf;
