@@ -304,6 +304,7 @@ fn a_manifest_is_believed_only_whole_and_sound() {
         ("\"frames\":20", "\"frames\":99999999999"),
         ("\"container\":\"mkv\"", "\"container\":\"../../x\""),
         ("\"schema\":1", "\"schema\":1,\"more\":2"),
+        ("\"allow_network\":false", "\"allow_network\":true"),
     ] {
         scratch.write("job/manifest.json", &manifest);
         tamper(&scratch, from, to);
@@ -370,6 +371,7 @@ fn a_folder_that_cannot_be_written_is_told_apart() {
     scratch.subpel(&format!("plan gone.mkv -o new {QUIET}")).ends(65);
     assert!(!scratch.path("new").exists(), "no folder without a plan");
     scratch.subpel(&format!("run in.mkv -o - {QUIET}")).ends(2);
+    scratch.subpel(&format!("plan in.mkv -o new --allow-network {QUIET}")).ends(2).says(&["--allow-network"]);
     scratch.subpel(&format!("run - -o out.mkv {QUIET}")).ends(2).says(&["more than once"]);
 }
 

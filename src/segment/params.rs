@@ -36,7 +36,7 @@ pub struct Params {
     pub start: Option<f64>,
     /// Most frames.
     pub frames: Option<u64>,
-    /// Whether the input may open further files.
+    /// Whether the input may open further files; no plan is made then.
     pub allow_network: bool,
     /// Frames a second of a numbered sequence.
     pub sequence_rate: Option<(i32, i32)>,
@@ -163,6 +163,7 @@ impl Params {
         let numbers = [self.scale, self.start, self.refine.as_ref().and_then(|r| r.fuse_scale)];
         let sound = numbers.iter().flatten().all(|n| n.is_finite() && *n >= 0.0)
             && self.window.is_none_or(|w| w <= 30)
+            && !self.allow_network
             && (1..=i32::MAX as u64).contains(&self.max_pixels);
         if sound { Ok(()) } else { Err(Error::new(Kind::Input, "options are outside of what is allowed")) }
     }

@@ -49,6 +49,10 @@ pub struct Request {
 /// asked to stop.
 pub fn plan(folder: &Path, request: &Request, control: &Control) -> Result<SegmentJob> {
     let input = request.params.input(&request.input);
+    if input.allow_network {
+        let message = "what an input opens besides cannot be held against a plan: no --allow-network with segments";
+        return Err(Error::new(Kind::Usage, message).hint("save it as one file first").file(&input.path));
+    }
     let source = Source::of(&input)?;
     make_folder(folder)?;
     let planned = plan_in(folder, request, &input, source, control);
@@ -166,6 +170,11 @@ fn make_folder(folder: &Path) -> Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::new(Kind::Create, "making the job folder failed: there is no folder for it")
+                .hint("make the folder around it first")
+                .file(folder));
+        }
         made => return made.map_err(failed("making the job folder", folder)),
     }
     let entries = std::fs::read_dir(folder).map_err(failed("reading the job folder", folder))?;

@@ -20,7 +20,7 @@ pub(super) fn failed(doing: &str, path: &Path) -> impl Fn(io::Error) -> Error + 
     move |e| {
         let kind = match e.raw_os_error() {
             Some(libc::ESTALE | libc::EIO | libc::ETIMEDOUT) => Kind::Resource,
-            Some(libc::EROFS | libc::EACCES | libc::EPERM | libc::ENOTDIR) => Kind::Create,
+            Some(libc::EROFS | libc::EACCES | libc::EPERM | libc::ENOTDIR | libc::EEXIST) => Kind::Create,
             _ => Kind::of_io(&e),
         };
         let error = Error::new(kind, format!("{doing} failed")).file(&path).caused_by(e);

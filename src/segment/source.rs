@@ -28,7 +28,7 @@ type Files = Vec<(u64, PathBuf)>;
 
 /// What is known of files without reading them: their sizes added up, and the latest change.
 fn glance(spec: &InputSpec) -> Result<(Files, u64, i64)> {
-    if spec.is_pipe() || spec.path.to_str().is_some_and(|p| spec.allow_network && p.contains("://")) {
+    if spec.is_pipe() {
         return Err(Error::new(Kind::Usage, "segments are made from files, which can be read more than once")
             .hint("save it first, or take upscale without --resume")
             .file(&spec.path));
