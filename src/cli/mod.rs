@@ -1,6 +1,8 @@
 //! The command line: arguments, messages, exit codes. One file a subcommand; nothing else knows the terminal.
 
 mod enlarging;
+mod compare;
+mod compare_text;
 mod generate;
 mod inspect;
 mod metrics;
@@ -59,6 +61,7 @@ enum Command {
     Verify(segment_job::Verify),
     Join(segment_job::Join),
     Gc(segment_job::Gc),
+    Compare(Box<compare::Compare>),
     Motion(motion::Motion),
     Metrics(metrics::Metrics),
     Inspect(inspect::Inspect),
@@ -109,6 +112,7 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Verify(command) => command.run(&mut out),
         Command::Join(command) => command.run(),
         Command::Gc(command) => command.run(&mut out),
+        Command::Compare(command) => command.run(&mut out),
         Command::Motion(command) => command.run(&mut out),
         Command::Metrics(command) => command.run(&mut out),
         Command::Inspect(command) => command.run(&mut out),

@@ -25,7 +25,7 @@ pub fn remove_unfinished() {
     }
 }
 
-/// Keeps a path on the list of what [`remove_unfinished`] removes while it is alive.
+/// A file or folder that [`remove_unfinished`] removes while this is alive.
 #[derive(Debug)]
 pub struct Listed(PathBuf);
 

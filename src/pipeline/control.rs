@@ -1,17 +1,38 @@
 //! What a running job shows and how it is stopped: counters that anybody may read, and one flag.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::registration::FrameMotion;
+use super::upscaler::Enlarged;
 
 use crate::error::{Error, Kind, Stage};
 
 /// Shared between a job, whoever shows its progress, and whoever may stop it.
 #[derive(Debug, Default)]
 pub struct Control {
-    stopped: AtomicBool,
-    signal: AtomicI32,
+    stop: Arc<Stop>,
     counts: [Counter; 6],
     expected: AtomicU64,
+    /// What is told of each frame, if anybody asked.
+    notes: Option<Mutex<Vec<FrameNote>>>,
+}
+
+/// Shared by all jobs that end together.
+#[derive(Debug, Default)]
+struct Stop {
+    asked: AtomicBool,
+    signal: AtomicI32,
+}
+
+/// What is known of a finished frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FrameNote {
+    /// Its motion against the frame before; still where the method measures none.
+    pub motion: FrameMotion,
+    /// Share of the picture that comes from several frames, 0 to 1.
+    pub multi_frame_share: f64,
 }
 
 #[derive(Debug, Default)]
@@ -30,15 +51,35 @@ pub struct StageCount {
 }
 
 impl Control {
+    /// Counters of their own for a job that stops when this one does, and keeps a [`FrameNote`] of every frame: 64 bytes
+    /// each.
+    #[must_use]
+    pub fn noting(&self) -> Self {
+        Self { stop: Arc::clone(&self.stop), notes: Some(Mutex::default()), ..Self::default() }
+    }
+
+    /// Hands out the notes kept so far, in the order of the frames.
+    pub fn take_notes(&self) -> Vec<FrameNote> {
+        let notes = self.notes.as_ref().map(|n| n.lock().unwrap_or_else(PoisonError::into_inner));
+        notes.map(|mut n| std::mem::take(&mut *n)).unwrap_or_default()
+    }
+
+    pub(super) fn note(&self, enlarged: &Enlarged) {
+        if let Some(notes) = &self.notes {
+            let note = FrameNote { motion: enlarged.motion, multi_frame_share: enlarged.multi_frame_share };
+            notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+        }
+    }
+
     /// Asks the job to stop; `signal` is the number of the signal that asked, 0 if it was no signal.
     pub fn stop(&self, signal: i32) {
-        self.signal.store(signal, Ordering::Relaxed);
-        self.stopped.store(true, Ordering::Release);
+        self.stop.signal.store(signal, Ordering::Relaxed);
+        self.stop.asked.store(true, Ordering::Release);
     }
 
     /// Whether the job has been asked to stop.
     pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
+        self.stop.asked.load(Ordering::Acquire)
     }
 
     /// Frames that will probably come, 0 if unknown.
@@ -81,7 +122,7 @@ impl Control {
 
     /// The error of a job that was stopped from outside.
     pub fn interruption(&self) -> Error {
-        let kind = match self.signal.load(Ordering::Relaxed) {
+        let kind = match self.stop.signal.load(Ordering::Relaxed) {
             0 | libc::SIGINT => Kind::Interrupted,
             _ => Kind::Terminated,
         };

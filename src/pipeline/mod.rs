@@ -27,7 +27,7 @@ mod upscaler;
 mod window;
 
 pub use budget::MemoryPlan;
-pub use control::{Control, StageCount};
+pub use control::{Control, FrameNote, StageCount};
 pub use enlarging::{Enlarging, Resources, Tally};
 pub use files::{AloneCounts, Excerpt, Found, Job, Summary, motion_file, open_for, refuse_empty, upscale_file};
 pub use forecast::Forecast;

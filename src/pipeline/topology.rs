@@ -189,6 +189,7 @@ fn encode(
             break;
         }
         let index = enlarged.frame.index;
+        control.note(&enlarged);
         control.timed(Stage::Encode, 1, || sink(enlarged)).map_err(|e| e.at(Stage::Encode, Some(index)))?;
     }
     Ok(())

@@ -16,6 +16,9 @@ pub struct Comparison {
     pub tests: Vec<Test>,
     /// What to use, and why.
     pub advice: Advice,
+    /// What else a reader should know: tests that could not be made, metrics that were not measured.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// A video, for the head of the page.
