@@ -34,9 +34,9 @@ struct Standing<'a> {
 }
 
 /// The recommendation.
-pub(super) fn advise(session: &Session<'_>, tests: &[Test]) -> Advice {
+pub(super) fn advise(session: &Session<'_>, tests: &[Test], scale: f64) -> Advice {
     let contenders = &session.request.contenders;
-    let Some(yardstick) = yardstick(contenders, tests) else { return without_yardstick(session, tests) };
+    let Some(yardstick) = yardstick(contenders, tests) else { return without_yardstick(session, tests, scale) };
     let standings: Vec<Standing<'_>> =
         contenders.iter().filter_map(|contender| standing(contender, yardstick, tests)).collect();
     let own = || standings.iter().filter(|standing| standing.contender.is_own());
@@ -44,14 +44,14 @@ pub(super) fn advise(session: &Session<'_>, tests: &[Test]) -> Advice {
     let best = fit().map(|s| s.psnr).fold(f64::NEG_INFINITY, f64::max);
     let close = fit().filter(|s| s.psnr >= best - CLOSE);
     let chosen = close.max_by(|a, b| a.speed.unwrap_or(0.0).total_cmp(&b.speed.unwrap_or(0.0)));
-    let Some(chosen) = chosen else { return without_yardstick(session, tests) };
+    let Some(chosen) = chosen else { return without_yardstick(session, tests, scale) };
     let mut reasons = vec![why(chosen, yardstick, tests)];
     reasons.extend(cheaper(chosen, best, &standings));
     reasons.extend(several_frames(chosen, &standings, tests));
     reasons.extend(worse(chosen, &standings, yardstick));
     reasons.extend(others(chosen, &standings));
     reasons.extend(speed(chosen));
-    Advice { method: chosen.contender.name.clone(), command: command(session, chosen.contender), reasons }
+    Advice { method: chosen.contender.name.clone(), command: command(session, chosen.contender, scale), reasons }
 }
 
 /// The interpolation that gains are counted from.
@@ -176,9 +176,9 @@ fn speed(chosen: &Standing<'_>) -> Option<String> {
     chosen.speed.map(|fps| format!("It makes {fps:.1} frames a second on this machine."))
 }
 
-fn command(session: &Session<'_>, contender: &Contender) -> String {
+fn command(session: &Session<'_>, contender: &Contender, scale: f64) -> String {
     let Maker::Own { method, model } = &contender.maker else { return String::new() };
-    let scale = Scale::Factor(session.request.scale.unwrap_or(2.0));
+    let scale = Scale::Factor(scale);
     let input = session.request.input.path.to_string_lossy();
     let name = name_of(&session.request.input);
     let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
@@ -192,7 +192,7 @@ fn command(session: &Session<'_>, contender: &Contender) -> String {
 }
 
 /// Where nothing can be judged: too small an input, or no interpolation to count from.
-fn without_yardstick(session: &Session<'_>, tests: &[Test]) -> Advice {
+fn without_yardstick(session: &Session<'_>, tests: &[Test], scale: f64) -> Advice {
     let judged = weighted(tests);
     let own = session.request.contenders.iter().filter(|contender| contender.is_own());
     let mean = |contender: &Contender| {
@@ -204,9 +204,9 @@ fn without_yardstick(session: &Session<'_>, tests: &[Test]) -> Advice {
     if let Some((contender, psnr)) = best {
         let name = &contender.name;
         let reason = format!("{name} is nearest to the truth, PSNR-Y {psnr:.2} dB; no interpolation was compared with it.");
-        return Advice { method: name.clone(), command: command(session, contender), reasons: vec![reason] };
+        return Advice { method: name.clone(), command: command(session, contender, scale), reasons: vec![reason] };
     }
     let usual = Contender { name: "map".into(), maker: Maker::Own { method: Method::default(), model: None } };
     let reason = "Nothing could be compared with a truth; this is the method that serves most videos.";
-    Advice { method: usual.name.clone(), command: command(session, &usual), reasons: vec![reason.into()] }
+    Advice { method: usual.name.clone(), command: command(session, &usual, scale), reasons: vec![reason.into()] }
 }

@@ -6,9 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::picture::{Developer, Rgb};
-use super::task::Task;
+use super::source::{Part, Pictures};
+use super::task::{Piece, Session, Task};
 use crate::error::{Error, Kind, Result};
 use crate::frame::{Frame, PictureLayout};
+
+/// What the truth and the input are called among the methods.
+pub(super) const TRUTH: &str = "truth";
+pub(super) const INPUT: &str = "input";
 
 /// Frames of a test that are looked at.
 const LOOKS: u64 = 6;
@@ -19,8 +24,10 @@ pub(super) struct Looks {
     folder: PathBuf,
     /// Numbers of the frames that are wanted, rising.
     pub(super) frames: Vec<u64>,
+    /// Size of the input, columns and rows.
+    pub(super) from: (usize, usize),
     /// Who was seen.
-    pub(super) names: Vec<String>,
+    names: Vec<String>,
     developer: Option<(PictureLayout, Developer)>,
 }
 
@@ -31,7 +38,31 @@ impl Looks {
         let failed = |e: std::io::Error| Error::new(Kind::of_io(&e), "no room for pictures").caused_by(e).file(&folder);
         fs::create_dir_all(&folder).map_err(failed)?;
         let frames = if wanted { chosen(task) } else { Vec::new() };
-        Ok(Self { folder, frames, names: Vec::new(), developer: None })
+        Ok(Self { folder, frames, from: task.from, names: Vec::new(), developer: None })
+    }
+
+    /// Keeps the frames of the truth and of the input.
+    pub(super) fn see_sources(&mut self, session: &Session<'_>, task: &Task) -> Result<()> {
+        for piece in &task.pieces {
+            let sources = [(INPUT, Some(&piece.input)), (TRUTH, piece.truth.as_ref())];
+            for (name, part) in sources.into_iter().filter_map(|(name, part)| Some((name, part?))) {
+                self.see_part(session, name, part, piece)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn see_part(&mut self, session: &Session<'_>, name: &str, part: &Part, piece: &Piece) -> Result<()> {
+        let inside = |frame: &&u64| (piece.first..piece.first + piece.frames).contains(frame);
+        let Some(last) = self.frames.iter().filter(inside).max().copied() else { return Ok(()) };
+        let mut pictures = Pictures::open(part, false, session.request.threads)?;
+        for number in piece.first..=last {
+            let Some(frame) = pictures.next()? else { break };
+            let layout = pictures.layout().clone();
+            self.see(name, number, &frame, &layout)?;
+            session.watch.check()?;
+        }
+        Ok(())
     }
 
     /// Keeps a frame if it is one of those that are wanted.

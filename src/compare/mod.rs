@@ -10,8 +10,10 @@
 //! of figures a frame. What is not here: how a page looks (`report`), the terminal (`cli`).
 
 mod advice;
+mod canvas;
 mod command;
 mod judge;
+mod label;
 mod looks;
 mod make;
 pub mod measure;
@@ -27,9 +29,11 @@ mod picture;
 mod recode;
 mod reduce;
 mod request;
+mod show;
 mod source;
 mod survey;
 mod task;
+mod video;
 mod watch;
 mod workspace;
 
@@ -41,7 +45,7 @@ use looks::Looks;
 use make::{Made, Ready};
 use source::{Part, Pictures};
 use survey::Survey;
-use task::{Session, Task, name_of};
+use task::{Session, Task, TestKind, name_of};
 use workspace::Workspace;
 
 use crate::error::{Error, Kind, Result};
@@ -79,13 +83,15 @@ pub fn compare(request: &Request, watch: &Watch) -> Result<Findings> {
 fn findings(session: &Session<'_>) -> Result<Findings> {
     let kinds = session.kinds();
     session.watch.expect_steps(kinds.len() * session.request.contenders.len());
-    let (mut tests, mut notes) = (Vec::new(), Vec::new());
+    let (mut tests, mut seen, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     let mut scale = 1.0;
     for kind in kinds {
         match session.task(kind)? {
             Ok(task) => {
                 scale = task.factor();
-                tests.push(run(session, &task, &mut notes)?);
+                let (test, looks) = run(session, &task, &mut notes)?;
+                tests.push(test);
+                seen.push(looks);
             }
             Err(why) => {
                 session.watch.skip_steps(session.request.contenders.len());
@@ -93,7 +99,11 @@ fn findings(session: &Session<'_>) -> Result<Findings> {
             }
         }
     }
-    let advice = advice::advise(session, &tests);
+    if session.request.pictures {
+        session.watch.part("choosing pictures".into(), 0, None);
+        show::show(&mut tests, &seen)?;
+    }
+    let advice = advice::advise(session, &tests, scale);
     let comparison = Comparison {
         program: format!("subpel {}", env!("CARGO_PKG_VERSION")),
         input: clip(session, &tests),
@@ -107,18 +117,27 @@ fn findings(session: &Session<'_>) -> Result<Findings> {
 }
 
 /// All contenders on one test.
-fn run(session: &Session<'_>, task: &Task, notes: &mut Vec<String>) -> Result<Test> {
+fn run(session: &Session<'_>, task: &Task, notes: &mut Vec<String>) -> Result<(Test, Looks)> {
     let mut looks = Looks::of(task, session.workspace.scratch(), session.request.pictures)?;
-    let mut methods = Vec::new();
+    looks.see_sources(session, task)?;
+    let (mut methods, mut results) = (Vec::new(), Vec::new());
     for contender in &session.request.contenders {
         session.watch.next(format!("{}: {}", task.kind.title(), contender.name));
         // A file is of the enlarged input, and of nothing else.
         if matches!(contender.maker, Maker::File(_)) && task.pieces.iter().any(|piece| piece.excerpt.is_none()) {
             continue;
         }
-        methods.push(method_result(session, task, contender, &mut looks, notes)?);
+        let (result, made) = method_result(session, task, contender, &mut looks, notes)?;
+        if result.failed.is_none() {
+            results.push((contender.name.clone(), made));
+        }
+        methods.push(result);
     }
-    Ok(Test {
+    let video = session.request.video.as_ref();
+    if let Some(video) = video.filter(|_| matches!(task.kind, TestKind::Reference | TestKind::Enlarged)) {
+        video::write(session, task, &results, video)?;
+    }
+    let test = Test {
         key: task.kind.key().to_owned(),
         title: task.kind.title().to_owned(),
         explanation: task.explanation.clone(),
@@ -127,7 +146,8 @@ fn run(session: &Session<'_>, task: &Task, notes: &mut Vec<String>) -> Result<Te
         methods,
         shots: Vec::new(),
         crops: Vec::new(),
-    })
+    };
+    Ok((test, looks))
 }
 
 /// Makes and measures one contender's results.
@@ -137,7 +157,7 @@ fn method_result(
     contender: &Contender,
     looks: &mut Looks,
     notes: &mut Vec<String>,
-) -> Result<MethodResult> {
+) -> Result<(MethodResult, Vec<Ready>)> {
     let mut result = MethodResult {
         name: contender.name.clone(),
         command: make::command_line(session, task, contender),
@@ -153,7 +173,7 @@ fn method_result(
     for piece in &task.pieces {
         match make::result(session, task, piece, contender)? {
             Ok(ready) => made.push(ready),
-            Err(why) => return Ok(MethodResult { failed: Some(why), ..result }),
+            Err(why) => return Ok((MethodResult { failed: Some(why), ..result }, Vec::new())),
         }
     }
     match judge(session, task, &contender.name, &made, looks)? {
@@ -169,7 +189,7 @@ fn method_result(
         }
         Err(why) => result.failed = Some(why),
     }
-    Ok(result)
+    Ok((result, made))
 }
 
 /// Frames a second over all pieces, and most memory in any.
