@@ -113,7 +113,14 @@ pub(super) fn screen(comparison: &Comparison) -> Vec<String> {
     let last = comparison.tests.last().map_or(size, |test| test.size);
     let mut lines = vec![format!(
         "{}: {}x{}, {}, x{} to {}x{}; {} frames compared",
-        input.name, input.width, input.height, input.format, short(comparison.scale), last.0, last.1, input.frames
+        input.name,
+        input.width,
+        input.height,
+        input.format,
+        short(comparison.scale),
+        last.0,
+        last.1,
+        input.frames
     )];
     lines.push(String::new());
     lines.extend(table(comparison));

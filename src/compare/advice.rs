@@ -114,17 +114,24 @@ fn why(chosen: &Standing<'_>, yardstick: &str, tests: &[Test]) -> String {
 
 /// Whether something better was left for something faster.
 fn cheaper(chosen: &Standing<'_>, best: f64, standings: &[Standing<'_>]) -> Option<String> {
-    let better = standings.iter().filter(|s| s.contender.is_own() && s.psnr == best && s.psnr > chosen.psnr).max_by(|a, b| a.psnr.total_cmp(&b.psnr))?;
+    let better = standings
+        .iter()
+        .filter(|s| s.contender.is_own() && s.psnr == best && s.psnr > chosen.psnr)
+        .max_by(|a, b| a.psnr.total_cmp(&b.psnr))?;
     let times = chosen.speed? / better.speed?;
     let by = better.psnr - chosen.psnr;
-    Some(format!("{} gains {by:.2} dB more, which nobody sees, and takes {times:.1} times as long.", better.contender.name))
+    Some(format!(
+        "{} gains {by:.2} dB more, which nobody sees, and takes {times:.1} times as long.",
+        better.contender.name
+    ))
 }
 
 /// Whether several frames bring anything, and if not, why.
 fn several_frames(chosen: &Standing<'_>, standings: &[Standing<'_>], tests: &[Test]) -> Option<String> {
     let multi = |s: &&Standing<'_>| matches!(s.contender.maker, Maker::Own { method, .. } if method.is_multi_frame());
     let several = standings.iter().filter(multi).max_by(|a, b| a.psnr.total_cmp(&b.psnr))?;
-    let single = standings.iter().filter(|s| s.contender.is_own() && !multi(s)).max_by(|a, b| a.psnr.total_cmp(&b.psnr))?;
+    let single =
+        standings.iter().filter(|s| s.contender.is_own() && !multi(s)).max_by(|a, b| a.psnr.total_cmp(&b.psnr))?;
     let gain = several.psnr - single.psnr;
     let (motion, share) = evidence(&several.contender.name, tests);
     let share = share?;
@@ -132,8 +139,9 @@ fn several_frames(chosen: &Standing<'_>, standings: &[Standing<'_>], tests: &[Te
     let taken = format!("{:.0} % of the picture comes from several frames{moves}", 100.0 * share);
     if gain >= CLOSE {
         let held = if multi(&chosen) { "" } else { ", but a network beats them" };
-        return (multi(&chosen) || !held.is_empty())
-            .then(|| format!("Several frames help here ({gain:+.2} dB over the best of single frames{held}): {taken}."));
+        return (multi(&chosen) || !held.is_empty()).then(|| {
+            format!("Several frames help here ({gain:+.2} dB over the best of single frames{held}): {taken}.")
+        });
     }
     let why = if motion.is_some_and(|motion| motion < STILL) {
         "the camera stands still, so all frames show the same samples"
@@ -157,7 +165,9 @@ fn evidence(name: &str, tests: &[Test]) -> (Option<f64>, Option<f64>) {
 /// Methods that are worse than interpolation.
 fn worse(chosen: &Standing<'_>, standings: &[Standing<'_>], yardstick: &str) -> Option<String> {
     let bad = standings.iter().filter(|s| {
-        s.contender.name != chosen.contender.name && s.contender.name != yardstick && s.contender.name != "bicubic"
+        s.contender.name != chosen.contender.name
+            && s.contender.name != yardstick
+            && s.contender.name != "bicubic"
             && (s.psnr < 0.0 || s.ssim < -SSIM_LOSS)
     });
     let told: Vec<String> = bad.map(|s| format!("{} ({:+.2} dB)", s.contender.name, s.psnr)).collect();
@@ -203,7 +213,8 @@ fn without_yardstick(session: &Session<'_>, tests: &[Test], scale: f64) -> Advic
     let best = own.filter_map(|c| mean(c).map(|psnr| (c, psnr))).max_by(|a, b| a.1.total_cmp(&b.1));
     if let Some((contender, psnr)) = best {
         let name = &contender.name;
-        let reason = format!("{name} is nearest to the truth, PSNR-Y {psnr:.2} dB; no interpolation was compared with it.");
+        let reason =
+            format!("{name} is nearest to the truth, PSNR-Y {psnr:.2} dB; no interpolation was compared with it.");
         return Advice { method: name.clone(), command: command(session, contender, scale), reasons: vec![reason] };
     }
     let usual = Contender { name: "map".into(), maker: Maker::Own { method: Method::default(), model: None } };

@@ -141,7 +141,8 @@ fn truth_ends_too(session: &Session<'_>, right: Option<Option<Frame>>, at: usize
     match (right, &session.request.reference) {
         (Some(Some(_)), Some(reference)) => {
             let message = format!("has more frames than the input's {at}; frames are compared one by one");
-            let error = Error::new(Kind::Input, message).hint("cut both to the same frames, or choose some with --frames");
+            let error =
+                Error::new(Kind::Input, message).hint("cut both to the same frames, or choose some with --frames");
             Err(Failure::Comparison(error.file(&reference.path)))
         }
         _ => Ok(()),

@@ -101,9 +101,9 @@ pub(super) fn command_line(session: &Session<'_>, task: &Task, contender: &Conte
 
 /// A file that was made of the whole input before.
 fn of_file(path: &Path, piece: &Piece) -> Result<Ready> {
-    let excerpt = piece.excerpt.ok_or_else(|| {
-        Error::new(Kind::Usage, "is of the input itself, not of what this test enlarges")
-    })?;
+    let excerpt = piece
+        .excerpt
+        .ok_or_else(|| Error::new(Kind::Usage, "is of the input itself, not of what this test enlarges"))?;
     let start = if excerpt.first > 0 { Start::Frames(excerpt.first) } else { Start::First };
     let frames = (!excerpt.whole).then_some(excerpt.frames);
     let part = Part { spec: InputSpec::local(path), start, frames, crop: None };

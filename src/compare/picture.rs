@@ -31,8 +31,7 @@ pub(super) struct Developer {
 }
 
 /// BT.2020 to BT.709 in linear light (ITU-R BT.2087, M2 inverted).
-const TO_BT709: [[f32; 3]; 3] =
-    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]];
+const TO_BT709: [[f32; 3]; 3] = [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]];
 /// The brightest light that is told from white, of reference white 1.
 const BRIGHTEST: f32 = 1000.0 / 203.0;
 const GAMMA: f32 = 2.4;
@@ -76,7 +75,8 @@ impl Developer {
         }
         let mut light = pixel.map(|value| value / 255.0);
         if self.wide {
-            light = TO_BT709.map(|row| row.iter().zip(light).map(|(weight, value)| weight * value).sum::<f32>().max(0.0));
+            light =
+                TO_BT709.map(|row| row.iter().zip(light).map(|(weight, value)| weight * value).sum::<f32>().max(0.0));
         }
         let most = light.iter().copied().fold(1e-6, f32::max);
         let compressed = most * (1.0 + most / (BRIGHTEST * BRIGHTEST)) / (1.0 + most);
@@ -124,8 +124,16 @@ mod tests {
 
     fn developed(family: ColorFamily, color: ColorDescription, depth: u8, pixel: &[f32]) -> [u8; 3] {
         let site = ChromaSite { x: 0.0, y: 0.5 };
-        let layout =
-            PictureLayout { width: 4, height: 2, family, chroma_log2: (0, 0), chroma_site: site, alpha: false, depth, color };
+        let layout = PictureLayout {
+            width: 4,
+            height: 2,
+            family,
+            chroma_log2: (0, 0),
+            chroma_site: site,
+            alpha: false,
+            depth,
+            color,
+        };
         let planes = pixel.iter().map(|value| ndarray::Array2::from_elem((2, 4), *value)).collect();
         let frame = Frame { index: 0, pts: 0, duration: 1, planes, coding: None, carried: Vec::new() };
         let picture = Developer::new(&layout).develop(&frame);

@@ -82,7 +82,8 @@ fn rate_factor(session: &Session<'_>, pieces: &[(Piece, Copied)], error: f64) ->
     let key = piece.identity.as_ref().map(|id| format!("{id} trial {wanted:.2}"));
     let (_, got) = session.workspace.file("recovery-coded-trial", key, |path| {
         session.watch.part("coding it as it was coded".into(), piece.frames, None);
-        let copied = reduce::write(&piece.input, path, (size(piece)?, None), encoder(session, wanted as f32), session.watch)?;
+        let copied =
+            reduce::write(&piece.input, path, (size(piece)?, None), encoder(session, wanted as f32), session.watch)?;
         let trial = Piece { input: Part::whole(InputSpec::local(path)), identity: None, truth: None, ..*piece };
         Ok(Copied { coding: coding_of(session, &trial)?, ..copied })
     })?;

@@ -168,7 +168,10 @@ pub enum Maker {
 impl Contender {
     /// Those that take part if nobody is named.
     pub fn usual() -> Vec<Self> {
-        ["bicubic", "lanczos", "map", "none+builtin", "map+builtin"].iter().filter_map(|name| name.parse().ok()).collect()
+        ["bicubic", "lanczos", "map", "none+builtin", "map+builtin"]
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect()
     }
 
     /// A result that is there already.
@@ -204,7 +207,8 @@ impl Contender {
 /// A name that can head a column: no control characters, 1 to 60 characters.
 fn checked(name: &str) -> Result<String> {
     let fits = (1..=60).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    let wrong = || Error::new(Kind::Usage, format!("{name:?} is no name for a method: 1 to 60 printable characters are"));
+    let wrong =
+        || Error::new(Kind::Usage, format!("{name:?} is no name for a method: 1 to 60 printable characters are"));
     if fits && !["truth", "input"].contains(&name) { Ok(name.to_owned()) } else { Err(wrong()) }
 }
 
@@ -313,7 +317,14 @@ mod tests {
 
     #[test]
     fn what_a_method_does_can_be_typed_again() {
-        let words = command_words("a b.mp4", "o.mkv", Method::default(), Some(Path::new("m.pth")), Scale::Factor(2.0), Preset::Fast);
+        let words = command_words(
+            "a b.mp4",
+            "o.mkv",
+            Method::default(),
+            Some(Path::new("m.pth")),
+            Scale::Factor(2.0),
+            Preset::Fast,
+        );
         let line = quoted(words.iter().map(String::as_str));
         let want = "subpel upscale 'a b.mp4' o.mkv --scale 2 --method map --preset fast --refine m.pth";
         assert_eq!(line, want, "command line");

@@ -130,16 +130,17 @@ fn crops(test: &Test, looks: &Looks, count: usize, left: &mut usize) -> Result<V
     let mut places = Vec::new();
     for frame in &looks.frames {
         let all = pictures(test, looks, *frame);
-        let methods: Vec<&Rgb> = all.iter().filter(|(name, _)| name != TRUTH && name != INPUT).map(|(_, p)| p).collect();
+        let methods: Vec<&Rgb> =
+            all.iter().filter(|(name, _)| name != TRUTH && name != INPUT).map(|(_, p)| p).collect();
         places.extend(scored(&methods, *frame));
     }
     places.sort_by(|a: &Place, b| b.score.total_cmp(&a.score));
     let mut crops = Vec::new();
     for place in choose(&places, count) {
         let (x, y, width, height) = place.area;
-        let parts = pictures(test, looks, place.frame).into_iter().map(|(name, picture)| {
-            Ok((name, png(&picture.part((x, y), (width, height)))?))
-        });
+        let parts = pictures(test, looks, place.frame)
+            .into_iter()
+            .map(|(name, picture)| Ok((name, png(&picture.part((x, y), (width, height)))?)));
         let parts = parts.collect::<Result<Vec<_>>>()?;
         let bytes: usize = parts.iter().map(|(_, bytes)| bytes.len()).sum();
         if bytes <= *left {
@@ -255,9 +256,8 @@ mod tests {
     fn picture(at: (usize, usize), value: u8) -> Rgb {
         let size = (480, 360);
         let inside = |x: usize, y: usize| (at.0..at.0 + 20).contains(&x) && (at.1..at.1 + 20).contains(&y);
-        let samples = (0..size.0 * size.1)
-            .flat_map(|i| [if inside(i % size.0, i / size.0) { value } else { 90 }; 3])
-            .collect();
+        let samples =
+            (0..size.0 * size.1).flat_map(|i| [if inside(i % size.0, i / size.0) { value } else { 90 }; 3]).collect();
         Rgb { size, samples }
     }
 

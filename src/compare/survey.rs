@@ -32,9 +32,8 @@ pub(super) struct Survey {
     pub(super) info: VideoInfo,
     /// Layout of the frames as they are shown.
     pub(super) layout: PictureLayout,
-    /// Frames of the input; an estimate of the container's if `counted` is false.
+    /// Frames of the input; the container's estimate if only excerpts are read.
     pub(super) frames: u64,
-    pub(super) counted: bool,
     /// What is compared.
     pub(super) excerpts: Vec<Excerpt>,
 }
@@ -49,17 +48,14 @@ impl Survey {
         let all = request.reference.is_some() || request.video.is_some();
         if request.frames.is_none() && told && !all {
             let excerpts = spread(estimate, f64::from(rate.0) / f64::from(rate.1.max(1)));
-            return Ok(Self { info, layout, frames: estimate, counted: false, excerpts });
+            return Ok(Self { info, layout, frames: estimate, excerpts });
         }
         watch.part("counting frames".into(), estimate, None);
         let wanted = request.frames.clone().unwrap_or(0..u64::MAX);
         let (mut frames, mut times) = (0, [None; 2]);
-        let first_time = |pictures: &mut Pictures| -> Result<Option<i64>> {
-            Ok(pictures.next()?.map(|frame| frame.pts))
-        };
         let mut origin = None;
         while frames < wanted.end
-            && let Some(time) = first_time(&mut pictures)?
+            && let Some(time) = pictures.next()?.map(|frame| frame.pts)
         {
             watch.frame()?;
             origin.get_or_insert(time);
@@ -86,7 +82,7 @@ impl Survey {
             None if frames <= SHORT || request.reference.is_some() || rate.0 <= 0 => vec![everything],
             None => spread(frames, f64::from(rate.0) / f64::from(rate.1.max(1))),
         };
-        Ok(Self { info, layout, frames, counted: true, excerpts })
+        Ok(Self { info, layout, frames, excerpts })
     }
 
     /// The whole input as one excerpt.

@@ -266,10 +266,12 @@ impl Session<'_> {
             let place = format!("{reduction:?} {}x{} {}+{}", small.0, small.1, excerpt.first, excerpt.frames);
             let key = identity(&self.request.input.path).map(|id| format!("{id} reduced {place}"));
             self.watch.part("making the input smaller".into(), excerpt.frames, None);
-            let encoder = EncoderSpec { codec: Some("ffv1".into()), threads: self.request.threads, ..Default::default() };
-            let (path, copied) = self.workspace.file(&format!("{}-input-{}", kind.key(), excerpt.first), key.clone(), |path| {
-                reduce::write(&truth, path, (small, Some(reduction)), encoder, self.watch)
-            })?;
+            let encoder =
+                EncoderSpec { codec: Some("ffv1".into()), threads: self.request.threads, ..Default::default() };
+            let (path, copied) =
+                self.workspace.file(&format!("{}-input-{}", kind.key(), excerpt.first), key.clone(), |path| {
+                    reduce::write(&truth, path, (small, Some(reduction)), encoder, self.watch)
+                })?;
             let piece = Piece {
                 first: excerpt.first,
                 frames: copied.frames,

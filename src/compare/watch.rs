@@ -48,7 +48,12 @@ impl Watch {
     pub fn moment(&self) -> Moment {
         let at = self.lock();
         let done = at.job.as_ref().map_or(self.done.load(Ordering::Relaxed), |job| job.count(Stage::Encode).frames);
-        Moment { name: at.name.clone(), part: at.part.clone(), step: (at.number, at.steps), frames: (done, at.expected) }
+        Moment {
+            name: at.name.clone(),
+            part: at.part.clone(),
+            step: (at.number, at.steps),
+            frames: (done, at.expected),
+        }
     }
 
     /// How many steps there will be.

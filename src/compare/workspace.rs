@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn hostile_names_stay_in_the_folder_and_apart() {
         assert_eq!(file_name("map+builtin"), "map+builtin", "a plain name");
-        let names = ["../../etc/passwd", "a/b", "a b", "a_b", ".", "..", "", &"x".repeat(50), &"x".repeat(51), "é", "%04d"];
+        let names =
+            ["../../etc/passwd", "a/b", "a b", "a_b", ".", "..", "", &"x".repeat(50), &"x".repeat(51), "é", "%04d"];
         let files: Vec<String> = names.iter().map(|name| file_name(name)).collect();
         for (name, file) in names.iter().zip(&files) {
             assert!(!file.contains(['/', '%', '.']), "{name:?} is {file:?}");
@@ -145,9 +146,9 @@ mod tests {
         let workspace = || Workspace::open(Some(folder.path()), false).expect("a folder");
         let make = |key: &str, text: &'static str| {
             let make = |path: &Path| fs::write(path, text).map(|()| text.to_owned()).map_err(|_| unreachable!());
-            workspace().file::<String>("a", Some(key.into()), make).map(|(path, made)| {
-                (made, fs::read_to_string(path).expect("the file"))
-            })
+            workspace()
+                .file::<String>("a", Some(key.into()), make)
+                .map(|(path, made)| (made, fs::read_to_string(path).expect("the file")))
         };
         let both = |text: &str| (text.to_owned(), text.to_owned());
         assert_eq!(make("k", "one").expect("made"), both("one"), "first");

@@ -380,7 +380,7 @@ mod tests {
         };
         let advice =
             Advice { method: HOSTILE.to_owned(), command: HOSTILE.to_owned(), reasons: vec![HOSTILE.to_owned()] };
-        Comparison { program: HOSTILE.to_owned(), input, scale: 2.0, tests: vec![test], advice }
+        Comparison { program: HOSTILE.to_owned(), input, scale: 2.0, tests: vec![test], advice, notes: Vec::new() }
     }
 
     fn text(comparison: &Comparison) -> String {
