@@ -1,8 +1,8 @@
 # make demo    set up, build, enlarge the sample, show before and after
 # make test    set up, build, run every test
-# The rest is for people who change the program: bench, doc, lint, samples, clean.
+# The rest is for people who change the program: bench, doc, lint, samples, comparison, clean.
 
-.PHONY: demo test setup build bench doc lint samples clean
+.PHONY: demo test setup build bench doc lint samples comparison clean
 .DEFAULT_GOAL := demo
 
 setup:
@@ -33,6 +33,9 @@ lint: setup
 samples: setup
 	@cargo run --release --locked --quiet --example make_samples
 	@cargo run --release --locked --quiet --example make_samples -- --damaged
+
+comparison: setup
+	@cargo run --release --locked --quiet --example comparison
 
 clean:
 	@cargo clean

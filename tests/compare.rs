@@ -70,7 +70,8 @@ fn with_a_reference_every_method_is_measured_against_it() {
 #[test]
 fn without_one_the_input_is_recovered_and_a_method_advised() {
     let scratch = Scratch::new();
-    scratch.ffmpeg("-f lavfi -i testsrc2=size=201x150:rate=25 -frames:v 4 -vf format=yuv420p,crop=200:150 -c:v libx264 -crf 26 in.mp4");
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/clip.mkv");
+    scratch.ffmpeg(&format!("-i {sample} -an -frames:v 4 -vf crop=200:150,format=yuv420p -c:v libx264 -crf 26 in.mp4"));
     let done = scratch.subpel("compare in.mp4 --methods nearest,lanczos,map --progress none --json all.json").ends(0);
     let value: Value = serde_json::from_slice(&scratch.read("all.json")).expect("JSON");
     let keys: Vec<&str> = list(&value["tests"]).iter().filter_map(|t| t["key"].as_str()).collect();
@@ -146,7 +147,7 @@ fn other_programs_take_part_and_their_failures_stay_their_own() {
         ("wide", "130x96"),
         ("broken", "not a video"),
         ("missing", "no such file"),
-        ("bad", "nosuchfilter"),
+        ("bad", "ffmpeg failed (exit"),
         ("idle", "did not write"),
         ("absent", "cannot be started"),
     ] {
@@ -264,7 +265,7 @@ fn turned_videos_are_compared_as_they_are_shown() {
     let scratch = Scratch::new();
     scratch
         .ffmpeg("-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 3 -pix_fmt yuv420p -c:v libx264 -crf 10 flat.mp4");
-    scratch.ffmpeg("-display_rotation 90 -i flat.mp4 -c copy turned.mp4");
+    scratch.ffmpeg("-i flat.mp4 -c copy -metadata:s:v rotate=90 turned.mp4");
     let value = compared(&scratch, "turned.mp4 --methods lanczos --video out.mp4");
     assert_eq!((&value["input"]["width"], &value["input"]["height"]), (&96.into(), &128.into()), "upright");
     let recovered = number(&method(test(&value, "recovery-bicubic"), "lanczos")["mean"]["psnr_y"]);
@@ -309,7 +310,7 @@ fn what_cannot_be_compared_is_refused_in_one_message() {
     refused("lr.mkv --reference odd.mkv --methods lanczos", 65, &["odd.mkv", "2.00", "1.00"]);
     refused("lr.mkv --reference hr.mkv --scale 3 --methods lanczos", 65, &["hr.mkv", "3 times 64x48"]);
     refused("hr.mkv --reference lr.mkv --methods lanczos", 65, &["lr.mkv", "0.50"]);
-    refused("lr.mkv --methods none", 2, &["none+builtin"]);
+    refused("lr.mkv --methods none", 2, &["makes nothing larger"]);
     refused("lr.mkv --methods quintic", 2, &["quintic", "lanczos"]);
     refused("lr.mkv --methods lanczos,lanczos", 2, &["lanczos"]);
     refused("lr.mkv --frames 7:3", 2, &["7:3"]);
@@ -320,6 +321,29 @@ fn what_cannot_be_compared_is_refused_in_one_message() {
     refused("lr.mkv --methods lanczos --report hr.mkv", 73, &["exists already"]);
     refused("lr.mkv --methods lanczos --report a.html --json a.html", 2, &["a.html"]);
     assert_eq!(scratch.names(), ["hr.mkv", "lr.mkv", "odd.mkv", "short.mkv"], "nothing is left behind");
+}
+
+#[test]
+fn an_interrupted_comparison_leaves_nothing_behind() {
+    let scratch = Scratch::new();
+    scratch
+        .ffmpeg("-f lavfi -i testsrc2=size=640x360:rate=25 -frames:v 80 -pix_fmt yuv420p -c:v libx264 -crf 20 in.mp4");
+    std::fs::create_dir(scratch.path("tmp")).expect("a folder");
+    let mut command =
+        scratch.raw_program("compare in.mp4 --methods map --preset best --report page.html --progress none");
+    command.env("TMPDIR", scratch.path("tmp"));
+    let mut child = command.spawn().expect("the program starts");
+    // It works in its folder from the first moments on.
+    let begun = std::time::Instant::now();
+    while support::names_in(&scratch.path("tmp")).is_empty() && begun.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let id = child.id().to_string();
+    std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130), "exit code");
+    assert_eq!(support::names_in(&scratch.path("tmp")), Vec::<String>::new(), "the temporary folder");
+    assert_eq!(scratch.names(), ["in.mp4", "tmp"], "the folder");
 }
 
 /// The acceptance of the issue: figures agree with those of published tables' conventions.

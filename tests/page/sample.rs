@@ -39,6 +39,7 @@ fn make() -> Comparison {
         },
         scale: 2.0,
         tests,
+        notes: Vec::new(),
         advice: Advice {
             method: "map+builtin".to_owned(),
             command: "subpel upscale clip.mkv clip-x2.mkv --method map --refine builtin --scale 2".to_owned(),
@@ -183,5 +184,6 @@ pub(crate) fn figures_only(count: usize, frames: u64) -> Comparison {
         scale: 2.0,
         tests: vec![test],
         advice: Advice::default(),
+        notes: Vec::new(),
     }
 }
