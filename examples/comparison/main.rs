@@ -46,6 +46,7 @@ fn compared(path: &Path, scale: f64, frames: u64, pictures: bool) -> Comparison 
         contenders: contenders(scale),
         scale: Some(scale),
         frames: Some(0..frames),
+        enlargement: false,
         pictures,
         ..Request::new(InputSpec::local(path))
     };
@@ -53,7 +54,7 @@ fn compared(path: &Path, scale: f64, frames: u64, pictures: bool) -> Comparison 
     compare(&request, &Watch::default()).expect("a comparison").comparison
 }
 
-/// PSNR-Y and SSIM-Y of every test with a truth, and what the enlargement takes.
+/// PSNR-Y and SSIM-Y of every test with a truth, and what the last test takes.
 fn table(comparison: &Comparison) -> String {
     let judged: Vec<&Test> = comparison.tests.iter().filter(|test| test.truth != Truth::Nothing).collect();
     let mut text = String::from("| method |");
@@ -130,8 +131,7 @@ const HEAD: &str = "# Comparison
 Made by `make comparison`; the figures are what it printed on one machine with two shared cores. Every clip was made
 smaller (bicubic: antialiased cubic; Gaussian: 0.4 small pixels; as coded: bicubic, then H.264 as strongly compressed as
 the clip itself) and recovered, the clip being the truth: PSNR-Y in dB / SSIM-Y, 8 pixels of border left out. Flicker
-(temporal error, code values), edges (10 to 90 %, pixels), frames a second and memory are of the enlargement of the clip
-itself. FFmpeg's methods were run as commands; its memory is what the system told of the process while it ran.
+(temporal error, code values), edges (10 to 90 %, pixels), frames a second and memory are of the last of these tests. FFmpeg's methods were run as commands; its memory is what the system told of the process while it ran.
 
 `none+builtin` and `map+builtin` use the network that is part of the program. It was trained on drawn shapes, not on
 photographs. `xbr` is made for pixel art.

@@ -9,7 +9,7 @@ use crate::frame::{PictureLayout, Plane};
 /// Side of a letter before it is enlarged.
 const LETTER: usize = 8;
 /// Rows of a picture for each enlargement of a letter.
-const ROWS: usize = 300;
+const ROWS: usize = 320;
 
 /// How bright a label is in a picture, and what is dark and without colour there.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,13 @@ pub(super) struct Ink {
     pub(super) dark: f32,
     /// Value of chroma.
     pub(super) neutral: f32,
+    /// Side of a dot of a letter, pixels.
+    pub(super) dot: usize,
+}
+
+/// Side of a letter's dot in pictures of so many rows.
+pub(super) fn dot(rows: usize) -> usize {
+    rows.div_ceil(ROWS).max(1)
 }
 
 /// The dots of a letter, rows from the top, the lowest bit on the left.
@@ -36,7 +43,7 @@ pub(super) fn write(
     columns: usize,
     ink: Ink,
 ) {
-    let dot = (layout.height / ROWS).max(1);
+    let dot = ink.dot;
     let margin = 2 * dot;
     let fitting = (columns.saturating_sub(4 * margin) / (LETTER * dot)).min(text.chars().count());
     let letters: Vec<[u8; LETTER]> = text.chars().take(fitting).map(letter).collect();

@@ -36,6 +36,8 @@ pub struct Request {
     pub keep: Option<PathBuf>,
     /// Whether files in that folder that are none of ours, and the video, may be replaced.
     pub overwrite: bool,
+    /// Whether, without a reference, the input itself is enlarged too, which takes longest and has no truth.
+    pub enlargement: bool,
     /// Whether pictures for a page are wanted.
     pub pictures: bool,
     /// A video of the methods beside each other.
@@ -57,6 +59,7 @@ impl Request {
             measure: MeasureOptions { crop: DEFAULT_CROP, ..MeasureOptions::default() },
             keep: None,
             overwrite: false,
+            enlargement: true,
             pictures: false,
             video: None,
             threads: 0,

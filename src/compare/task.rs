@@ -105,7 +105,11 @@ impl Session<'_> {
     /// The tests that this comparison consists of; [`Self::task`] may still find that one cannot be made.
     pub(super) fn kinds(&self) -> Vec<TestKind> {
         use TestKind::{Coded, Cubic, Enlarged, Gaussian, Reference};
-        if self.request.reference.is_some() { vec![Reference] } else { vec![Coded, Cubic, Gaussian, Enlarged] }
+        match &self.request.reference {
+            Some(_) => vec![Reference],
+            None if self.request.enlargement || self.request.video.is_some() => vec![Coded, Cubic, Gaussian, Enlarged],
+            None => vec![Coded, Cubic, Gaussian],
+        }
     }
 
     /// Prepares a test; an `Err` text says why there is none of this kind.

@@ -171,7 +171,7 @@ impl Plan {
         let rows = if layout == VideoLayout::Split { 1 } else { count.div_ceil(columns) };
         // Encoders want chroma to divide sides; so the seams do, too.
         let canvas = picture.resized(columns * even(cell.width), rows * even(cell.height));
-        let ink = ink(&picture);
+        let ink = ink(&picture, label::dot(cell.height));
         Self { layout, picture, canvas, smaller, columns, count, ink }
     }
 
@@ -239,7 +239,7 @@ impl Plan {
 }
 
 /// White as the transfer has it: reference white where signals go far beyond it.
-fn ink(layout: &PictureLayout) -> Ink {
+fn ink(layout: &PictureLayout, dot: usize) -> Ink {
     let levels = levels(layout);
     let signal = match layout.color.transfer {
         16 => 0.58,
@@ -247,7 +247,7 @@ fn ink(layout: &PictureLayout) -> Ink {
         _ => 1.0,
     };
     let value = |signal: f32| levels.black + signal * levels.white;
-    Ink { light: value(signal), dark: value(0.1 * signal), neutral: levels.gray }
+    Ink { light: value(signal), dark: value(0.1 * signal), neutral: levels.gray, dot }
 }
 
 #[cfg(test)]
