@@ -1,5 +1,6 @@
 //! The command line: arguments, messages, exit codes. One file a subcommand; nothing else knows the terminal.
 
+mod emit;
 mod enlarging;
 mod compare;
 mod compare_text;
@@ -62,6 +63,7 @@ enum Command {
     Join(segment_job::Join),
     Gc(segment_job::Gc),
     Compare(Box<compare::Compare>),
+    Emit(Box<emit::Emit>),
     Motion(motion::Motion),
     Metrics(metrics::Metrics),
     Inspect(inspect::Inspect),
@@ -113,6 +115,7 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Join(command) => command.run(),
         Command::Gc(command) => command.run(&mut out),
         Command::Compare(command) => command.run(&mut out),
+        Command::Emit(command) => command.run(&mut out),
         Command::Motion(command) => command.run(&mut out),
         Command::Metrics(command) => command.run(&mut out),
         Command::Inspect(command) => command.run(&mut out),

@@ -16,7 +16,7 @@ use crate::segment::{SegmentJob, State, Trust, Work, collect_garbage, join, numb
 
 /// What commands on a job have in common.
 #[derive(Args, Debug)]
-struct JobArgs {
+pub(super) struct JobArgs {
     /// Folder of the job
     #[arg(value_name = "JOB")]
     job: PathBuf,
@@ -27,7 +27,7 @@ struct JobArgs {
 }
 
 impl JobArgs {
-    fn open(&self) -> Result<SegmentJob> {
+    pub(super) fn open(&self) -> Result<SegmentJob> {
         SegmentJob::open(&self.job, self.allow_mixed)
     }
 }

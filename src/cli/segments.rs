@@ -38,6 +38,10 @@ pub(super) struct Plan {
     #[command(flatten)]
     lengths: LengthArgs,
 
+    /// Enlarge a few frames, and say how long so many workers like this machine would take
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Segments")]
+    workers: Option<u32>,
+
     /// How pictures are compressed until they are joined
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Keep::Small, help_heading = "Segments")]
     keep_as: Keep,
@@ -98,6 +102,9 @@ impl Plan {
         let job = watched(self.progress, |control| plan(&self.output, &request, control))?;
         let manifest = job.manifest();
         print_line(out, &format!("{} frames in {} segments", manifest.frames, job.segments()))?;
+        if let Some(workers) = self.workers {
+            print_line(out, &super::emit::foretold(&job, workers as usize)?)?;
+        }
         if manifest.found.damage > 0 {
             text::print_warning(&format!(
                 "{}: the input is damaged: {}; segments will hold all that decodes",

@@ -44,7 +44,9 @@
 //!
 //! What this is not for: starting processes elsewhere. docs/segments.md says all of this for users.
 
+mod cost;
 mod delivery;
+mod emit;
 mod index;
 mod job;
 mod litter;
@@ -54,14 +56,18 @@ mod planning;
 mod publish;
 mod range;
 mod receipt;
+mod simulation;
 mod source;
 mod work;
 
+pub use cost::{Conditions, FrameCosts, Prediction, Workload};
 pub use delivery::{join, run};
+pub use emit::{Engine, MOST_SLURM_TASKS, Submission, emit, memory_of};
 pub use job::{SegmentJob, Trust};
 pub use litter::collect_garbage;
 pub use manifest::{Delivery, Manifest, Tool};
 pub use params::{ModelFile, Params, RefineParams};
 pub use planning::{Lengths, Request, plan};
 pub use receipt::{Figures, Reading, Receipt, State, numbers_in_words};
+pub use simulation::{Played, simulate};
 pub use work::{Work, run_segment};
