@@ -192,10 +192,9 @@ fn command(session: &Session<'_>, contender: &Contender, scale: f64) -> String {
     let input = session.request.input.path.to_string_lossy();
     let name = name_of(&session.request.input);
     let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
-    let extension = match session.request.input.path.extension().and_then(|e| e.to_str()) {
-        Some(known @ ("mp4" | "mov" | "mkv" | "webm" | "png" | "avi")) => known,
-        _ => "mkv",
-    };
+    let known = ["mp4", "mov", "mkv", "webm", "png", "avi"];
+    let own = session.request.input.path.extension().and_then(|extension| extension.to_str());
+    let extension = own.filter(|own| known.contains(own)).unwrap_or("mkv");
     let output = format!("{stem}-large.{extension}");
     let words = command_words(&input, &output, *method, model.as_deref(), scale, session.request.preset);
     quoted(words.iter().map(String::as_str))

@@ -5,9 +5,9 @@ use ndarray::s;
 
 use super::measure_planes::Lens;
 use crate::color::{Coding, Levels, rgb_to_ycbcr};
-use crate::frame::{ColorFamily, Frame, PictureLayout, Plane};
+use crate::frame::{AxisMap, ColorFamily, Frame, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
-use crate::resample::{Filter, PictureResampler};
+use crate::resample::{Filter, Resampler};
 
 /// Levels of R'G'B' between conversions.
 const DISPLAY: Levels = Levels { black: 0.0, white: 255.0, gray: 128.0, chroma: 255.0 };
@@ -25,7 +25,13 @@ pub(super) struct Fitter {
 
 enum Way {
     Same,
-    ThroughRgb { lens: Box<Lens>, to: PictureLayout, chroma: Option<PictureResampler> },
+    ThroughRgb(Box<Detour>),
+}
+
+struct Detour {
+    lens: Lens,
+    to: PictureLayout,
+    chroma: Option<Resampler>,
 }
 
 impl Fitter {
@@ -37,13 +43,13 @@ impl Fitter {
             && from.chroma_log2 == to.chroma_log2
             && levels(from) == levels(to)
             && weights(from) == weights(to);
-        let whole = PictureLayout { chroma_log2: (0, 0), ..to.clone() };
         let subsampled = to.family == ColorFamily::YCbCr && to.chroma_log2 != (0, 0);
         let way = if alike {
             Way::Same
         } else {
-            let chroma = subsampled.then(|| PictureResampler::between(&whole, to, Filter::Bicubic, cpu));
-            Way::ThroughRgb { lens: Box::new(Lens::new(from, weights(from), cpu)), to: to.clone(), chroma }
+            let chroma = subsampled.then(|| chroma_reduction(to, cpu));
+            let lens = Lens::new(from, weights(from), cpu);
+            Way::ThroughRgb(Box::new(Detour { lens, to: to.clone(), chroma }))
         };
         Self { way, planes: to.plane_count() }
     }
@@ -52,13 +58,26 @@ impl Fitter {
     pub(super) fn fit(&self, frame: Frame) -> Vec<Plane> {
         match &self.way {
             Way::Same => frame.planes.into_iter().take(self.planes).collect(),
-            Way::ThroughRgb { lens, to, chroma } => converted(lens.rgb(&frame), to, chroma.as_ref()),
+            Way::ThroughRgb(by) => converted(by.lens.rgb(&frame), &by.to, by.chroma.as_ref()),
         }
     }
 }
 
+/// From chroma of luma's size to chroma where the layout has it.
+fn chroma_reduction(to: &PictureLayout, cpu: CpuLevel) -> Resampler {
+    let (rows, columns) = to.plane_size(1);
+    let map = |input, output, log2: u8, site: f64| {
+        let spacing = f64::from(1u32 << log2);
+        let site = if log2 == 0 { 0.0 } else { site };
+        AxisMap { input, output, scale: 1.0 / spacing, origin: -site / spacing }
+    };
+    let vertical = map(to.height, rows, to.chroma_log2.1, to.chroma_site.y);
+    let horizontal = map(to.width, columns, to.chroma_log2.0, to.chroma_site.x);
+    Resampler::new(vertical, horizontal, Filter::Bicubic, cpu)
+}
+
 /// R'G'B' (or grey) from 0 to 255 as planes of `to`.
-fn converted(mut rgb: Vec<Plane>, to: &PictureLayout, chroma: Option<&PictureResampler>) -> Vec<Plane> {
+fn converted(mut rgb: Vec<Plane>, to: &PictureLayout, chroma: Option<&Resampler>) -> Vec<Plane> {
     if rgb.len() == 1 {
         rgb = vec![rgb[0].clone(), rgb[0].clone(), rgb.remove(0)];
     }
@@ -75,7 +94,7 @@ fn converted(mut rgb: Vec<Plane>, to: &PictureLayout, chroma: Option<&PictureRes
     for (index, plane) in rgb.iter_mut().enumerate().skip(1) {
         if let Some(resampler) = chroma {
             let mut small = Plane::zeros(to.plane_size(index));
-            resampler.resample_plane(index, plane, &mut small);
+            resampler.resample(plane.view(), &mut small);
             *plane = small;
         }
     }

@@ -8,6 +8,7 @@ use super::task::{Piece, Session, Task};
 use crate::error::{Error, Kind, Result};
 use crate::frame::Frame;
 use crate::kernels::CpuLevel;
+use crate::media::Damage;
 use crate::metrics::Metric;
 use crate::report::FrameScores;
 
@@ -18,6 +19,8 @@ pub(super) struct Verdict {
     pub(super) per_frame: Vec<FrameScores>,
     /// What could not be measured, and why.
     pub(super) notes: Vec<String>,
+    /// Damage met in the input.
+    pub(super) damage: Damage,
 }
 
 /// Measures the results of all pieces; `Err` of the inner result says what is wrong with them.
@@ -108,6 +111,11 @@ fn one_piece(
         });
         looks.see(name, number, &frame, result.layout())?;
         session.watch.frame()?;
+    }
+    // Where the input was reduced, the truth is the input.
+    let source = if piece.excerpt.is_some() { Some(&input) } else { truth.as_ref() };
+    if let Some(damage) = source.map(Pictures::damage).filter(|damage| damage.count > verdict.damage.count) {
+        verdict.damage = damage;
     }
     if verdict.notes.is_empty() {
         verdict.notes = measurer.notes().to_vec();

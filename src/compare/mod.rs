@@ -43,7 +43,6 @@ pub use watch::{Moment, Watch};
 use judge::judge;
 use looks::Looks;
 use make::{Made, Ready};
-use source::{Part, Pictures};
 use survey::Survey;
 use task::{Session, Task, TestKind, name_of};
 use workspace::Workspace;
@@ -80,22 +79,29 @@ pub fn compare(request: &Request, watch: &Watch) -> Result<Findings> {
     })
 }
 
+/// What comes up on the way.
+#[derive(Default)]
+struct Found {
+    notes: Vec<String>,
+    damage: Option<Damage>,
+}
+
 fn findings(session: &Session<'_>) -> Result<Findings> {
     let kinds = session.kinds();
     session.watch.expect_steps(kinds.len() * session.request.contenders.len());
-    let (mut tests, mut seen, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tests, mut seen, mut found) = (Vec::new(), Vec::new(), Found::default());
     let mut scale = 1.0;
     for kind in kinds {
         match session.task(kind)? {
             Ok(task) => {
                 scale = task.factor();
-                let (test, looks) = run(session, &task, &mut notes)?;
+                let (test, looks) = run(session, &task, &mut found)?;
                 tests.push(test);
                 seen.push(looks);
             }
             Err(why) => {
                 session.watch.skip_steps(session.request.contenders.len());
-                notes.push(format!("{}: not tested, {why}", kind.title()));
+                found.notes.push(format!("{}: not tested, {why}", kind.title()));
             }
         }
     }
@@ -110,14 +116,13 @@ fn findings(session: &Session<'_>) -> Result<Findings> {
         scale,
         tests,
         advice,
-        notes,
+        notes: found.notes,
     };
-    let damage = Pictures::open(&Part::whole(session.request.input.clone()), false, session.request.threads)?.damage();
-    Ok(Findings { comparison, damage })
+    Ok(Findings { comparison, damage: found.damage.unwrap_or_default() })
 }
 
 /// All contenders on one test.
-fn run(session: &Session<'_>, task: &Task, notes: &mut Vec<String>) -> Result<(Test, Looks)> {
+fn run(session: &Session<'_>, task: &Task, found: &mut Found) -> Result<(Test, Looks)> {
     let mut looks = Looks::of(task, session.workspace.scratch(), session.request.pictures)?;
     looks.see_sources(session, task)?;
     let (mut methods, mut results) = (Vec::new(), Vec::new());
@@ -127,7 +132,7 @@ fn run(session: &Session<'_>, task: &Task, notes: &mut Vec<String>) -> Result<(T
         if matches!(contender.maker, Maker::File(_)) && task.pieces.iter().any(|piece| piece.excerpt.is_none()) {
             continue;
         }
-        let (result, made) = method_result(session, task, contender, &mut looks, notes)?;
+        let (result, made) = method_result(session, task, contender, &mut looks, found)?;
         if result.failed.is_none() {
             results.push((contender.name.clone(), made));
         }
@@ -156,7 +161,7 @@ fn method_result(
     task: &Task,
     contender: &Contender,
     looks: &mut Looks,
-    notes: &mut Vec<String>,
+    found: &mut Found,
 ) -> Result<(MethodResult, Vec<Ready>)> {
     let mut result = MethodResult {
         name: contender.name.clone(),
@@ -181,9 +186,13 @@ fn method_result(
             (result.mean, result.psnr_y_min) = (verdict.means.mean(), verdict.means.worst().psnr_y);
             (result.frames_per_second, result.peak_memory) = cost(&made, verdict.per_frame.len());
             result.per_frame = verdict.per_frame;
+            // What FFmpeg complains about may be a contender's file: the input's own damage is met beside all of them.
+            if found.damage.as_ref().is_none_or(|known| verdict.damage.count < known.count) {
+                found.damage = Some(verdict.damage);
+            }
             for note in verdict.notes.into_iter().map(|note| format!("{}: {note}", task.kind.title())) {
-                if !notes.contains(&note) {
-                    notes.push(note);
+                if !found.notes.contains(&note) {
+                    found.notes.push(note);
                 }
             }
         }
