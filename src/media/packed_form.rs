@@ -27,7 +27,7 @@ impl PackedForm {
     /// What `spec` would make of frames of `layout` from `source`. Opens the encoder to find out, and no file.
     ///
     /// # Errors
-    /// Those of the encoder and its options, as for [`VideoWriter::create`].
+    /// Those of the encoder and its options, as for [`crate::media::VideoWriter::create`].
     pub fn of_output(spec: &OutputSpec, source: &VideoInfo, layout: &PictureLayout, cpu: CpuLevel) -> Result<Self> {
         log::install();
         let (encoder, turn) = open_encoder(spec, find_format(spec)?, source, layout, cpu)?;
