@@ -119,10 +119,11 @@ fn synchronise(folder: &Path) -> Result<()> {
 }
 
 /// A value under its hash, as the files of a job hold it.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed<T> {
-    blake3: String,
+    #[serde(rename = "blake3")]
+    _blake3: String,
     body: T,
 }
 
@@ -136,10 +137,15 @@ pub(super) fn hash_text(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
+/// A value under its hash, as text.
+fn sealed<T: Serialize>(body: &T) -> Result<String> {
+    let text = canonical(body)?;
+    Ok(format!("{{\"blake3\":\"{}\",\"body\":{text}}}\n", hash_text(&text)))
+}
+
 /// Writes a value under its hash as `folder/name`.
 pub(super) fn write_sealed<T: Serialize>(folder: &Path, name: &str, body: &T) -> Result<()> {
-    let text = canonical(body)?;
-    let whole = format!("{{\"blake3\":\"{}\",\"body\":{text}}}\n", hash_text(&text));
+    let whole = sealed(body)?;
     let mut draft = Draft::new(folder, "note")?;
     let wrong = failed("writing a file", &folder.join(name));
     draft.file().write_all(whole.as_bytes()).map_err(wrong)?;
@@ -169,11 +175,12 @@ pub(super) fn read_sealed<T: Serialize + DeserializeOwned>(path: &Path, most: u6
     if text.len() as u64 > most {
         return Err(damaged(&format!("is longer than {most} bytes")));
     }
-    let sealed: Sealed<T> = serde_json::from_str(&text).map_err(|e| damaged("is damaged").caused_by(e))?;
-    if hash_text(&canonical(&sealed.body)?) != sealed.blake3 {
+    let found: Sealed<T> = serde_json::from_str(&text).map_err(|e| damaged("is damaged").caused_by(e))?;
+    // Written again it is the same text: digits of numbers that change no value count too.
+    if sealed(&found.body)? != text {
         return Err(damaged("is damaged: its hash is another one"));
     }
-    Ok(Some(sealed.body))
+    Ok(Some(found.body))
 }
 
 /// Hash and length of a file's content.
