@@ -128,7 +128,8 @@ fn main() {
 
 const HEAD: &str = "# Comparison
 
-Made by `make comparison`; the figures are what it printed on one machine with two shared cores. Every clip was made
+Made by `make comparison`; the figures are what it printed on one machine with two cores that other
+programs used too, so speeds are for comparing within a table. Every clip was made
 smaller (bicubic: antialiased cubic; Gaussian: 0.4 small pixels; as coded: bicubic, then H.264 as strongly compressed as
 the clip itself) and recovered, the clip being the truth: PSNR-Y in dB / SSIM-Y, 8 pixels of border left out. Flicker
 (temporal error, code values), edges (10 to 90 %, pixels), frames a second and memory are of the last of these tests. FFmpeg's methods were run as commands; its memory is what the system told of the process while it ran.

@@ -16,6 +16,8 @@ use crate::report::{Advice, MethodResult, Test, Truth};
 
 /// Differences below this are seen by nobody, dB.
 const CLOSE: f64 = 0.1;
+/// Loss of PSNR-Y that is more than rounding, dB.
+const TOLD_LOSS: f64 = 0.02;
 /// Loss of SSIM-Y that is still none.
 const SSIM_LOSS: f64 = 0.002;
 /// Motion below which frames show the same samples, input pixels a frame.
@@ -168,7 +170,7 @@ fn worse(chosen: &Standing<'_>, standings: &[Standing<'_>], yardstick: &str) -> 
         s.contender.name != chosen.contender.name
             && s.contender.name != yardstick
             && s.contender.name != "bicubic"
-            && (s.psnr < 0.0 || s.ssim < -SSIM_LOSS)
+            && (s.psnr < -TOLD_LOSS || s.ssim < -SSIM_LOSS)
     });
     let told: Vec<String> = bad.map(|s| format!("{} ({:+.2} dB)", s.contender.name, s.psnr)).collect();
     (!told.is_empty()).then(|| format!("Worse than {yardstick} here: {}.", told.join(", ")))

@@ -273,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn chosen_places_do_not_overlap_and_come_from_all_frames() {
+    fn chosen_places_come_from_all_frames_and_never_overlap_in_one() {
         let place = |frame, x, score| Place { frame, area: (x, 0, 100, 75), score };
         let places = [place(1, 0, 9.0), place(1, 50, 8.0), place(2, 20, 7.0), place(1, 200, 6.0), place(2, 300, 5.0)];
         let chosen = choose(&places, 3);
-        // One of each frame that overlap nowhere, then the next of a frame that was used.
-        assert_eq!(chosen, [places[0], places[3], places[4]], "best first");
+        // One of each frame in places of their own; then the best of what is left, though another frame shows that place.
+        assert_eq!(chosen, [places[0], places[2], places[4]], "best first");
     }
 
     #[test]
