@@ -128,11 +128,12 @@ fn main() {
 
 const HEAD: &str = "# Comparison
 
-Made by `make comparison`; the figures are what it printed on one machine with two cores that other
-programs used too, so speeds are for comparing within a table. Every clip was made
-smaller (bicubic: antialiased cubic; Gaussian: 0.4 small pixels; as coded: bicubic, then H.264 as strongly compressed as
-the clip itself) and recovered, the clip being the truth: PSNR-Y in dB / SSIM-Y, 8 pixels of border left out. Flicker
-(temporal error, code values), edges (10 to 90 %, pixels), frames a second and memory are of the last of these tests. FFmpeg's methods were run as commands; its memory is what the system told of the process while it ran.
+Made by `make comparison`; the figures are what it printed on one machine with two cores that other programs used
+too, so speeds are for comparing within a table. Every clip was made smaller (bicubic: antialiased cubic; Gaussian:
+0.4 small pixels; as coded: bicubic, then H.264 as strongly compressed as the clip itself) and recovered, the clip
+being the truth: PSNR-Y in dB / SSIM-Y, 8 pixels of border left out. Flicker (temporal error, code values), edges
+(10 to 90 %, pixels), frames a second and memory are of the last of these tests. FFmpeg's methods were run as
+commands; its memory is what the system told of the process while it ran.
 
 `none+builtin` and `map+builtin` use the network that is part of the program. It was trained on drawn shapes, not on
 photographs. `xbr` is made for pixel art.
@@ -141,7 +142,7 @@ How to read it, and how the program comes to its advice:
 
 - Methods run in turn in one process, so time and memory are their own; time includes decoding and lossless encoding.
 - Advice goes by PSNR-Y over Lanczos in the mean of these tests, \"as coded\" weighing as much as the others together;
-  nothing below Lanczos is advised; of methods within 0.1 dB the fastest is (src/compare/advice.rs has the rules).
+  nothing below Lanczos is advised; of methods within 0.1 dB the cheapest is (src/compare/advice.rs has the rules).
 - Which tests stand for a clip is an assumption: nobody knows how it would have looked larger. A method that is better
   in all of them is better; where they differ, the one that is nearest to how the clip was made counts most.
 ";

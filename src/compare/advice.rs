@@ -4,7 +4,8 @@
 //!    tests, weighted by how near they are to what the input has gone through. Where the input was compressed enough to
 //!    be coded again, that test has half of the weight; bicubic and Gaussian reduction share the rest.
 //! 2. Out is what is below Lanczos (or, without it, bicubic) in that mean, or in its SSIM-Y by more than 0.002.
-//! 3. Of the others the best; of those within 0.1 dB of it, which nobody sees, the fastest.
+//! 3. Of the others the best; of those within 0.1 dB of it, which nobody sees, the fastest. Speeds within a quarter of each
+//!    other are the same, for clocks are not exact: then one without a network, then one of single frames.
 //! 4. If nothing is left, Lanczos (or the best interpolation there is).
 //!
 //! Only methods of this program are recommended; what other programs did better is said.
@@ -16,6 +17,8 @@ use crate::report::{Advice, MethodResult, Test, Truth};
 
 /// Differences below this are seen by nobody, dB.
 const CLOSE: f64 = 0.1;
+/// Speeds above this share of the fastest are as fast.
+const SAME_SPEED: f64 = 0.75;
 /// Loss of PSNR-Y that is more than rounding, dB.
 const TOLD_LOSS: f64 = 0.02;
 /// Loss of SSIM-Y that is still none.
@@ -44,8 +47,10 @@ pub(super) fn advise(session: &Session<'_>, tests: &[Test], scale: f64) -> Advic
     let own = || standings.iter().filter(|standing| standing.contender.is_own());
     let fit = || own().filter(|s| s.psnr >= 0.0 && s.ssim >= -SSIM_LOSS);
     let best = fit().map(|s| s.psnr).fold(f64::NEG_INFINITY, f64::max);
-    let close = fit().filter(|s| s.psnr >= best - CLOSE);
-    let chosen = close.max_by(|a, b| a.speed.unwrap_or(0.0).total_cmp(&b.speed.unwrap_or(0.0)));
+    let close = || fit().filter(|s| s.psnr >= best - CLOSE);
+    let fastest = close().filter_map(|s| s.speed).fold(0.0, f64::max);
+    let as_fast = close().filter(|s| s.speed.unwrap_or(0.0) >= SAME_SPEED * fastest);
+    let chosen = as_fast.min_by(|a, b| parts(a.contender).cmp(&parts(b.contender)).then(b.psnr.total_cmp(&a.psnr)));
     let Some(chosen) = chosen else { return without_yardstick(session, tests, scale) };
     let mut reasons = vec![why(chosen, yardstick, tests)];
     reasons.extend(cheaper(chosen, best, &standings));
@@ -54,6 +59,14 @@ pub(super) fn advise(session: &Session<'_>, tests: &[Test], scale: f64) -> Advic
     reasons.extend(others(chosen, &standings));
     reasons.extend(speed(chosen));
     Advice { method: chosen.contender.name.clone(), command: command(session, chosen.contender, scale), reasons }
+}
+
+/// How much a method is made of: a network counts more than other frames.
+fn parts(contender: &Contender) -> u8 {
+    match &contender.maker {
+        Maker::Own { method, model } => 2 * u8::from(model.is_some()) + u8::from(method.is_multi_frame()),
+        Maker::File(_) | Maker::Command(_) => u8::MAX,
+    }
 }
 
 /// The interpolation that gains are counted from.
@@ -121,11 +134,10 @@ fn cheaper(chosen: &Standing<'_>, best: f64, standings: &[Standing<'_>]) -> Opti
         .filter(|s| s.contender.is_own() && s.psnr == best && s.psnr > chosen.psnr)
         .max_by(|a, b| a.psnr.total_cmp(&b.psnr))?;
     let times = chosen.speed? / better.speed?;
-    let by = better.psnr - chosen.psnr;
-    Some(format!(
-        "{} gains {by:.2} dB more, which nobody sees, and takes {times:.1} times as long.",
-        better.contender.name
-    ))
+    let (by, name) = (better.psnr - chosen.psnr, &better.contender.name);
+    let cost =
+        if times * SAME_SPEED > 1.0 { format!("takes {times:.1} times as long") } else { "is made of more".into() };
+    Some(format!("{name} gains {by:.2} dB more, which nobody sees, and {cost}."))
 }
 
 /// Whether several frames bring anything, and if not, why.
