@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::media::{EncoderSpec, OutputSpec};
 use crate::metrics::{Metric, NiqeModel};
 use crate::pipeline::Preset;
-use crate::report::Comparison;
+use crate::report::{self, Comparison};
 
 /// Compare methods on one video, in figures, pictures and a page
 ///
@@ -133,6 +133,9 @@ impl Compare {
         drop(display);
         let findings = findings?;
         let comparison = &findings.comparison;
+        if let Some(path) = &self.report {
+            whole_file(path, self.overwrite, &mut |file| report::page(comparison, file))?;
+        }
         if let Some(path) = &self.json {
             self.json(comparison, path, out)?;
         }

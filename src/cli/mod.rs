@@ -1,9 +1,9 @@
 //! The command line: arguments, messages, exit codes. One file a subcommand; nothing else knows the terminal.
 
-mod emit;
-mod enlarging;
 mod compare;
 mod compare_text;
+mod emit;
+mod enlarging;
 mod generate;
 mod inspect;
 mod metrics;
