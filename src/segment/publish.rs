@@ -235,11 +235,8 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             std::fs::write(&path, &flipped).expect("written");
-            match read_sealed::<Vec<(u32, String, f64)>>(&path, 1000) {
-                Err(error) => assert_eq!(error.kind(), Kind::Input, "byte {at}"),
-                // The last digit of a number may be beyond its precision.
-                Ok(read) => assert_eq!(read.as_ref(), Some(&value), "byte {at}"),
-            }
+            let read: Result<Option<Vec<(u32, String, f64)>>> = read_sealed(&path, 1000);
+            assert_eq!(read.expect_err("damaged").kind(), Kind::Input, "byte {at}");
         }
         std::fs::write(&path, &bytes).expect("written");
         assert!(read_sealed::<Vec<(u32, String, f64)>>(&path, 20).is_err(), "too long");
