@@ -21,6 +21,9 @@ const BELOW: i32 = 26 * FINE;
 /// Size of letters. Plotters counts them from the lowest to the highest part, about a fourth more.
 const LETTERS: i32 = 16 * FINE;
 
+/// Usual steps between points beyond which a curve has a gap.
+const GAP: u64 = 8;
+
 /// "Colours" of what is no curve.
 const GRID: RGBColor = RGBColor(238, 0, 0);
 const AXIS: RGBColor = RGBColor(238, 0, 1);
@@ -89,16 +92,27 @@ fn draw(
     }
     for curve in &curves.curves {
         let color = RGBColor(0, 0, (colors[curve.method] % COLORS) as u8);
-        let points = curve.points.iter().map(|&(frame, value)| (frame as f64, value.clamp(values.start, values.end)));
-        if curve.points.len() == 1 {
-            chart.draw_series(points.map(|point| Circle::new(point, 3 * FINE, color.filled())))?;
-        } else {
-            chart.draw_series(LineSeries::new(points, color.stroke_width(3 * FINE as u32 / 2)))?;
+        for run in runs(&curve.points) {
+            let points = run.iter().map(|&(frame, value)| (frame as f64, value.clamp(values.start, values.end)));
+            if run.len() == 1 {
+                chart.draw_series(points.map(|point| Circle::new(point, 3 * FINE, color.filled())))?;
+            } else {
+                chart.draw_series(LineSeries::new(points, color.stroke_width(3 * FINE as u32 / 2)))?;
+            }
         }
     }
     root.present()?;
     let part = |at: i32, whole: i32| f64::from(at) / f64::from(whole);
     Ok([part(across.start, WIDTH), part(down.start, HEIGHT), part(across.end, WIDTH), part(down.end, HEIGHT)])
+}
+
+/// Points whose frames follow one another: a comparison may look at parts of a video, and there is nothing between them.
+fn runs(points: &[(u64, f64)]) -> impl Iterator<Item = &[(u64, f64)]> {
+    let step = |pair: &[(u64, f64)]| pair[1].0.saturating_sub(pair[0].0);
+    let mut steps: Vec<u64> = points.windows(2).map(step).collect();
+    steps.sort_unstable();
+    let usual = steps.get(steps.len() / 2).copied().unwrap_or(1).max(1);
+    points.chunk_by(move |a, b| b.0.saturating_sub(a.0) <= GAP * usual)
 }
 
 fn frame_range(curves: &Curves) -> Range<u64> {
@@ -190,6 +204,18 @@ mod tests {
         assert_eq!(plot.svg.matches("#EE0003").count(), 1, "one mark is inside");
         let [left, top, right, bottom] = plot.area;
         assert!(0.0 < left && left < right && right < 1.0 && 0.0 < top && top < bottom && bottom < 1.0);
+    }
+
+    #[test]
+    fn curves_have_gaps_where_nothing_was_measured() {
+        let parts = |numbers: &[u64]| {
+            let points: Vec<_> = numbers.iter().map(|n| (*n, 30.0)).collect();
+            runs(&points).map(<[_]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(&[1, 2, 3, 50, 51, 52, 99]), [3, 3, 1]);
+        assert_eq!(parts(&[0, 40, 80, 121]), [4], "thinned out");
+        assert_eq!(parts(&[3, 900]), [2], "too few to tell");
+        assert_eq!(parts(&[]), [0; 0]);
     }
 
     #[test]
