@@ -51,44 +51,12 @@ levels! {
     /// Sum of the structural similarity over the positions of one row of averaged [`moments`], with the constants
     /// `c1` and `c2`. Panics if the length is no multiple of 4.
     pub(crate) fn similarity(averages: &[f32], c1: f32, c2: f32) -> f64 {
-        assert!(averages.len().is_multiple_of(4), "four rows expected");
-        let n = averages.len() / 4;
-        let (first, second) = averages.split_at(2 * n);
-        let ((p, q), (squares, products)) = (first.split_at(n), second.split_at(n));
-        let body = n - n % LANES;
-        let mut totals = [0.0; LANES];
-        for start in (0..body).step_by(LANES) {
-            let row = |row: &[f32]| -> [f32; LANES] { std::array::from_fn(|lane| row[start + lane]) };
-            let (p, q, squares, products) = (row(p), row(q), row(squares), row(products));
-            for lane in 0..LANES {
-                totals[lane] += f64::from(ratio([p[lane], q[lane], squares[lane], products[lane]], c1, c2));
-            }
-        }
-        for x in body..n {
-            totals[x - body] += f64::from(ratio([p[x], q[x], squares[x], products[x]], c1, c2));
-        }
-        in_order(totals)
+        summed(averages, |of| ratio(of, c1, c2))
     }
 
     /// Sum of the contrast and structure part of [`similarity`] alone. Panics if the length is no multiple of 4.
     pub(crate) fn contrast(averages: &[f32], c2: f32) -> f64 {
-        assert!(averages.len().is_multiple_of(4), "four rows expected");
-        let n = averages.len() / 4;
-        let (first, second) = averages.split_at(2 * n);
-        let ((p, q), (squares, products)) = (first.split_at(n), second.split_at(n));
-        let body = n - n % LANES;
-        let mut totals = [0.0; LANES];
-        for start in (0..body).step_by(LANES) {
-            let row = |row: &[f32]| -> [f32; LANES] { std::array::from_fn(|lane| row[start + lane]) };
-            let (p, q, squares, products) = (row(p), row(q), row(squares), row(products));
-            for lane in 0..LANES {
-                totals[lane] += f64::from(structure([p[lane], q[lane], squares[lane], products[lane]], c2));
-            }
-        }
-        for x in body..n {
-            totals[x - body] += f64::from(structure([p[x], q[x], squares[x], products[x]], c2));
-        }
-        in_order(totals)
+        summed(averages, |of| structure(of, c2))
     }
 
     /// `v` less [`CENTRE`] and its square, one row behind the other in `out`. Panics if `out` is not twice as long.
@@ -119,6 +87,28 @@ levels! {
         assert_eq!(a.len(), b.len(), "rows of unequal length");
         sides(a, b)
     }
+}
+
+/// Sum of `each` over the positions of one row of averaged `moments`. Panics if the length is no multiple of 4.
+#[inline(always)]
+fn summed(averages: &[f32], each: impl Fn([f32; 4]) -> f32) -> f64 {
+    assert!(averages.len().is_multiple_of(4), "four rows expected");
+    let n = averages.len() / 4;
+    let (first, second) = averages.split_at(2 * n);
+    let ((p, q), (squares, products)) = (first.split_at(n), second.split_at(n));
+    let body = n - n % LANES;
+    let mut totals = [0.0; LANES];
+    for start in (0..body).step_by(LANES) {
+        let row = |row: &[f32]| -> [f32; LANES] { std::array::from_fn(|lane| row[start + lane]) };
+        let (p, q, squares, products) = (row(p), row(q), row(squares), row(products));
+        for lane in 0..LANES {
+            totals[lane] += f64::from(each([p[lane], q[lane], squares[lane], products[lane]]));
+        }
+    }
+    for x in body..n {
+        totals[x - body] += f64::from(each([p[x], q[x], squares[x], products[x]]));
+    }
+    in_order(totals)
 }
 
 /// Equation 13 of Wang et al. (2004) from averages about [`CENTRE`], which leaves variances as they are.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::budget::MemoryPlan;
 use super::control::Control;
 use super::enlarging::{Enlarging, Resources, Tally, pool};
 use super::maps::MapFolder;
@@ -325,14 +324,4 @@ pub fn refuse_empty(frames: u64, excerpt: &Excerpt, input: &InputSpec) -> Result
         None => "no frame of it was asked for".to_owned(),
     };
     Err(Error::new(Kind::Usage, message).file(&input.path))
-}
-
-impl MemoryPlan {
-    /// The memory a job would take, without running it.
-    ///
-    /// # Errors
-    /// As for reading its headers and checking its options.
-    pub fn of_options(options: &EnlargeOptions, source: &VideoInfo) -> Result<Self> {
-        Self::of(&options.resolve(&source.layout)?, None)
-    }
 }
