@@ -243,8 +243,8 @@ fn a_blur_that_is_measured_is_the_same_in_every_segment() {
     same_video(&scratch, "ran.mkv", "whole.mkv", "measured blurs in one process");
 }
 
-/// A stream of `pictures` in which every picture carries captions: a message of ATSC A/53 before it.
-fn with_captions(stream: &[u8]) -> Vec<u8> {
+/// An H.264 stream with a message before every picture: payload type and bytes of the picture with this number, from 1.
+fn with_messages(stream: &[u8], message: impl Fn(u8) -> (u8, Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = 0;
     let mut number = 0u8;
@@ -254,9 +254,8 @@ fn with_captions(stream: &[u8]) -> Vec<u8> {
         let next = start(this + 3).unwrap_or(stream.len());
         if matches!(stream[this + 3] & 31, 1 | 5) {
             number += 1;
-            let words = [0xfc, 0x80 | (number & 0x3f), 0x94];
-            let body = [&[0xb5, 0, 0x31, b'G', b'A', b'9', b'4', 3, 0x41, 0xff][..], &words, &[0xff]].concat();
-            out.extend([0, 0, 0, 1, 6, 4, body.len() as u8]);
+            let (kind, body) = message(number);
+            out.extend([0, 0, 0, 1, 6, kind, body.len() as u8]);
             out.extend(body);
             out.push(0x80);
         }
@@ -267,13 +266,39 @@ fn with_captions(stream: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Captions as ATSC A/53 has them.
+fn caption(number: u8) -> (u8, Vec<u8>) {
+    let words = [0xfc, 0x80 | (number & 0x3f), 0x94];
+    (4, [&[0xb5, 0, 0x31, b'G', b'A', b'9', b'4', 3, 0x41, 0xff][..], &words, &[0xff]].concat())
+}
+
+/// "From here on everything can be decoded, exactly."
+fn recovery_point(_number: u8) -> (u8, Vec<u8>) {
+    (6, vec![0xc4])
+}
+
+#[test]
+fn a_video_that_lies_about_its_key_frames_is_read_from_its_start() {
+    let scratch = Scratch::new();
+    let slices = "-x264-params slices=1:sliced-threads=0:keyint=infinite:scenecut=0";
+    scratch.ffmpeg(&format!("{} -c:v libx264 -pix_fmt yuv420p -bf 0 {slices} plain.h264", picture()));
+    scratch.write("in.h264", with_messages(&scratch.read("plain.h264"), recovery_point));
+    scratch.ffmpeg("-i in.h264 -c copy in.mp4");
+    scratch.subpel(&format!("upscale in.mp4 whole.mkv -c ffv1 {QUIET}")).ends(0);
+    scratch.subpel(&format!("plan in.mp4 -o job -c ffv1 --segments 3 {QUIET}")).ends(0);
+    let readings = run_all(&scratch, "job", &mut Random(7));
+    assert!(readings.contains("fallback"), "ways of reading: {readings:?}");
+    scratch.subpel(&format!("join job -o joined.mkv {QUIET}")).ends(0);
+    same_video(&scratch, "joined.mkv", "whole.mkv", "a video that lies");
+}
+
 #[test]
 fn captions_come_through() {
     let scratch = Scratch::new();
     let slices = "-x264-params slices=1:sliced-threads=0";
     scratch
         .ffmpeg(&format!("-f lavfi -i testsrc2=s=64x48:r=25 -frames:v 9 -c:v libx264 -bf 0 -g 3 {slices} plain.h264"));
-    scratch.write("in.h264", with_captions(&scratch.read("plain.h264")));
+    scratch.write("in.h264", with_messages(&scratch.read("plain.h264"), caption));
     scratch.ffmpeg("-i in.h264 -c copy in.mp4");
     let captions = |name: &str| {
         // Packets hold them as they are.

@@ -12,7 +12,7 @@ use super::upscale::report;
 use super::{Outcome, print_line, signals, text};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::Control;
-use crate::segment::{Lengths, Request, plan, run};
+use crate::segment::{Delivery, Lengths, Request, plan, run};
 
 /// Plan a job in segments: index the whole video, say who has to make what
 ///
@@ -36,14 +36,14 @@ pub(super) struct Plan {
     container: String,
 
     #[command(flatten)]
-    lengths: LengthArgs,
+    cut: CutArgs,
 
     /// Enlarge a few frames, and say how long so many workers like this machine would take
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Segments")]
     workers: Option<u32>,
 
     /// How pictures are compressed until they are joined
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = Keep::Small, help_heading = "Segments")]
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Keep::Small, conflicts_with = "encode_per_segment", help_heading = "Segments")]
     keep_as: Keep,
 
     /// How to show progress
@@ -51,9 +51,9 @@ pub(super) struct Plan {
     progress: ProgressMode,
 }
 
-/// How long segments are.
+/// How long segments are, and who encodes them.
 #[derive(Args, Debug, Clone, Copy, Default)]
-struct LengthArgs {
+struct CutArgs {
     /// Most frames of a segment
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Segments")]
     segment_frames: Option<u64>,
@@ -61,15 +61,24 @@ struct LengthArgs {
     /// Number of segments
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "segment_frames", help_heading = "Segments")]
     segments: Option<u64>,
+
+    /// Encode each segment by itself, where it is made; joining then only puts them together. For slow encoders on many machines: OUT
+    /// is the same for the same plan, not that of upscale
+    #[arg(long, help_heading = "Segments")]
+    encode_per_segment: bool,
 }
 
 /// Frames of a segment that is worth a process of its own.
 const USUAL_FRAMES: u64 = 240;
 
-impl LengthArgs {
-    fn or(self, otherwise: Lengths) -> Lengths {
+impl CutArgs {
+    fn lengths_or(self, otherwise: Lengths) -> Lengths {
         let frames = self.segment_frames.map(Lengths::Frames);
         frames.or(self.segments.map(Lengths::Count)).unwrap_or(otherwise)
+    }
+
+    fn delivery(self, delivery: Delivery) -> Delivery {
+        if self.encode_per_segment { delivery.in_parts() } else { delivery }
     }
 }
 
@@ -94,8 +103,8 @@ impl Plan {
         let request = Request {
             input: self.input,
             params: self.how.params()?,
-            delivery: self.how.delivery(&self.container, self.keep_as),
-            lengths: self.lengths.or(Lengths::Frames(USUAL_FRAMES)),
+            delivery: self.cut.delivery(self.how.delivery(&self.container, self.keep_as)),
+            lengths: self.cut.lengths_or(Lengths::Frames(USUAL_FRAMES)),
             find_scenes: true,
             resources: self.how.resources(),
         };
@@ -134,7 +143,7 @@ pub(super) struct Run {
     how: EnlargeArgs,
 
     #[command(flatten)]
-    lengths: LengthArgs,
+    cut: CutArgs,
 
     /// Folder for the job [default: OUT.subpel-job]
     #[arg(long, value_name = "JOB", help_heading = "Segments")]
@@ -162,7 +171,7 @@ impl Run {
         overwrite: bool,
         progress: ProgressMode,
     ) -> Self {
-        Self { input, output, how, lengths: LengthArgs::default(), job: None, keep_job: false, overwrite, progress }
+        Self { input, output, how, cut: CutArgs::default(), job: None, keep_job: false, overwrite, progress }
     }
 
     pub(super) fn run(self) -> Result<Outcome> {
@@ -177,8 +186,13 @@ impl Run {
             input: self.input,
             params: self.how.params()?,
             // The folder is gone soon: time counts, not size.
-            delivery: self.how.delivery(container, Keep::Fast),
-            lengths: self.lengths.or(Lengths::Small),
+            delivery: self.cut.delivery(self.how.delivery(container, Keep::Fast)),
+            lengths: self.cut.lengths_or(if self.cut.encode_per_segment {
+                // Each begins with a picture that takes many bits.
+                Lengths::Frames(USUAL_FRAMES)
+            } else {
+                Lengths::Small
+            }),
             find_scenes: false,
             resources: self.how.resources(),
         };

@@ -3,7 +3,7 @@
 use ffmpeg_next::ffi;
 
 use super::encoder_setup::{Container, configure, find_codec, options_for, refuse_unknown_options, refused};
-use super::ffi::{AGAIN, Codec, Packet, check, copied, rational, rescale, set_raw_enum};
+use super::ffi::{AGAIN, Codec, Packet, Picture, check, copied, rational, rescale, set_raw_enum};
 use super::format_choice::{choose, context_format, losses, offered};
 use super::info::VideoInfo;
 use super::log;
@@ -27,6 +27,8 @@ pub struct EncoderSpec {
     pub pixel_format: Option<String>,
     /// Threads of the encoder; 0 lets it choose.
     pub threads: usize,
+    /// Whether parts of the video are encoded by themselves, to be put together later.
+    pub in_parts: bool,
 }
 
 /// An opened encoder.
@@ -35,7 +37,6 @@ pub(super) struct Encoder {
     context: Codec,
     name: String,
     packer: Packer,
-    packet: Packet,
     source_base: ffi::AVRational,
     hdr: Vec<(i32, Vec<u8>)>,
     last_time: Option<i64>,
@@ -44,6 +45,7 @@ pub(super) struct Encoder {
     counted: i64,
     lost_times: bool,
     last_source: Option<i64>,
+    ended: bool,
 }
 
 impl Encoder {
@@ -73,7 +75,6 @@ impl Encoder {
             context,
             name,
             packer: Packer::new(native, layout, cpu)?,
-            packet: Packet::new()?,
             source_base: rational(source.time_base.0, source.time_base.1),
             hdr: source.hdr.clone(),
             last_time: None,
@@ -81,6 +82,7 @@ impl Encoder {
             counted: 0,
             lost_times: false,
             last_source: None,
+            ended: false,
         })
     }
 
@@ -114,8 +116,8 @@ impl Encoder {
     }
 
     /// Encodes one picture of the encoder's format; `time` is in ticks of the source's time base, counted from the
-    /// output's start.
-    pub(super) fn send(&mut self, picture: &Packed, carried: &[CarriedData], time: i64) -> Result<()> {
+    /// output's start. Returns it in ticks of the encoder.
+    pub(super) fn send(&mut self, picture: &Packed, carried: &[CarriedData], time: i64) -> Result<i64> {
         let ticks = self.ticks(time);
         if self.last_time.is_some_and(|last| ticks <= last) {
             return Err(Error::new(
@@ -137,7 +139,21 @@ impl Encoder {
                 add_to_frame(raw, kind, bytes)?;
             }
             let code = ffi::avcodec_send_frame(self.as_ptr(), raw);
-            check(code, Kind::Unavailable, || self.failed("did not take the frame")).map(drop)
+            check(code, Kind::Unavailable, || self.failed("did not take the frame")).map(|_| ticks)
+        }
+    }
+
+    /// Encodes a picture of whatever is in memory.
+    fn send_any(&mut self) -> Result<()> {
+        let picture = Picture::new()?;
+        let (raw, context) = (picture.as_ptr(), self.as_ptr());
+        // SAFETY: a fresh frame of the open encoder's format and size.
+        unsafe {
+            ((*raw).format, (*raw).width, (*raw).height) =
+                (context_format(context).0, (*context).width, (*context).height);
+            check(ffi::av_frame_get_buffer(raw, 0), Kind::Resource, || "getting memory for a picture".into())?;
+            (*raw).pts = 0;
+            check(ffi::avcodec_send_frame(context, raw), Kind::Unavailable, || self.failed("did not end")).map(drop)
         }
     }
 
@@ -164,25 +180,40 @@ impl Encoder {
 
     /// Tells the encoder that no frame follows.
     pub(super) fn finish(&mut self) -> Result<()> {
+        self.ended = true;
         // SAFETY: an open encoder; null is the end.
         let code = unsafe { ffi::avcodec_send_frame(self.as_ptr(), std::ptr::null()) };
         check(code, Kind::Unavailable, || self.failed("did not finish")).map(drop)
     }
 
     /// The next finished packet, if there is one.
-    pub(super) fn receive(&mut self) -> Result<Option<&Packet>> {
+    pub(super) fn receive(&mut self) -> Result<Option<Packet>> {
+        let packet = Packet::new()?;
         // SAFETY: an open encoder and a valid packet.
-        let code = unsafe { ffi::avcodec_receive_packet(self.as_ptr(), self.packet.as_ptr()) };
+        let code = unsafe { ffi::avcodec_receive_packet(self.as_ptr(), packet.as_ptr()) };
         if code == AGAIN || code == ffi::AVERROR_EOF {
             return Ok(None);
         }
         check(code, Kind::Unavailable, || self.failed("failed"))?;
-        Ok(Some(&self.packet))
+        Ok(Some(packet))
     }
 
     fn failed(&self, what: &str) -> String {
         let said = log::last_message().map_or(String::new(), |m| format!(" ({m})"));
         format!("encoder {} {what}{said}", self.name)
+    }
+}
+
+impl Drop for Encoder {
+    /// SVT-AV1 waits for ever if it is closed before it was told the end, or has seen no picture at all.
+    fn drop(&mut self) {
+        if self.name != "libsvtav1" || self.ended {
+            return;
+        }
+        let ended = self.last_time.is_some() || self.send_any().is_ok();
+        if ended && self.finish().is_ok() {
+            while let Ok(Some(_)) = self.receive() {}
+        }
     }
 }
 

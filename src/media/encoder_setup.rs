@@ -208,15 +208,61 @@ pub(super) fn options_for(
             options.set("b", "0")?;
         }
     }
-    if let Some((key, value)) = super::hdr::encoder_option(name, &source.hdr) {
-        options.set(key, &value)?;
+    if spec.in_parts {
+        // SAFETY: a fresh context has its codec.
+        refuse_in_parts(spec, name, has(c"crf"), unsafe { (*context).codec_id })?;
     }
-    for (key, value) in &spec.options {
+    let own = super::hdr::encoder_option(name, &source.hdr);
+    let own = own.into_iter().chain(part_option(name).filter(|_| spec.in_parts).map(|(k, v)| (k, v.to_owned())));
+    let users = spec.options.iter().map(|(k, v)| (k.as_str(), v.clone()));
+    for (key, value) in own.chain(users) {
         // Lists of parameters are added to, or the user's would drop the HDR metadata.
         let joined = options.entries().into_iter().find(|(k, _)| k == key && k.ends_with("-params"));
         options.set(key, &joined.map_or(value.clone(), |(_, ours)| format!("{ours}:{value}")))?;
     }
     Ok(options)
+}
+
+/// What has encoders make parts that fit together: headers that do not depend on the pictures, and no picture that needs one of
+/// another part. The others do both by themselves.
+fn part_option(name: &str) -> Option<(&'static str, &'static str)> {
+    match name {
+        "libx264" | "libx264rgb" => Some(("x264-params", "stitchable=1")),
+        "libx265" => Some(("x265-params", "open-gop=0")),
+        _ => None,
+    }
+}
+
+/// Options that concern the rate of a whole video.
+const RATES: &[&str] =
+    &["b", "ab", "maxrate", "minrate", "bufsize", "rc_init_occupancy", "pass", "passlogfile", "stats"];
+/// The same within lists of parameters.
+const PARAMETER_RATES: &[&str] = &["bitrate", "pass", "stats", "vbv-maxrate", "vbv-bufsize", "rc", "tbr", "mbr"];
+
+/// Refuses what cannot be encoded in parts: a rate that is controlled starts anew with each of them.
+fn refuse_in_parts(spec: &EncoderSpec, name: &str, has_crf: bool, codec: ffi::AVCodecID) -> Result<()> {
+    let listed = |key: &str, value: &str| {
+        let keys = value.split(':').filter_map(|part| part.split('=').next());
+        key.ends_with("-params") && keys.into_iter().any(|key| PARAMETER_RATES.contains(&key))
+    };
+    if let Some((key, value)) = spec.options.iter().find(|(k, v)| RATES.contains(&k.as_str()) || listed(k, v)) {
+        let message =
+            format!("{key}={value} rules the rate of a whole video, which segments encoded by themselves do not know");
+        return Err(Error::new(Kind::Usage, message).hint("take --crf, or leave out --encode-per-segment"));
+    }
+    // SAFETY: descriptors are static.
+    let by_itself = unsafe {
+        let descriptor = ffi::avcodec_descriptor_get(codec);
+        let properties = if descriptor.is_null() { 0 } else { (*descriptor).props };
+        let has = |property: c_int| properties & property != 0;
+        has(ffi::AV_CODEC_PROP_INTRA_ONLY) || (has(ffi::AV_CODEC_PROP_LOSSLESS) && !has(ffi::AV_CODEC_PROP_LOSSY))
+    };
+    if has_crf || by_itself {
+        return Ok(());
+    }
+    let message =
+        format!("encoder {name} has no constant quality, so segments encoded by themselves would differ in theirs");
+    Err(Error::new(Kind::Usage, message).hint("take another --codec, or leave out --encode-per-segment"))
 }
 
 /// Quality that keeps what was rebuilt: near transparent, not archival.

@@ -4,7 +4,7 @@
 //! the path. Playlists and scripts (hls, concat, dash, ...) are kept out by allowing all formats but a list of those, because the
 //! extension of a file says nothing about what it is read as.
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
@@ -110,7 +110,32 @@ impl Input {
         if !spec.is_pipe() && !spec.is_url() && !spec.is_sequence() {
             check_file(&spec.path)?;
         }
-        let (url, demuxer, mut options) = plan(spec)?;
+        let (url, demuxer, options) = plan(spec)?;
+        let input = Self::open_with(spec, &url, demuxer, options)?;
+        // SAFETY: the context is valid; no per-stream options.
+        let code = unsafe { ffi::avformat_find_stream_info(input.as_ptr(), ptr::null_mut()) };
+        check(code, Kind::Input, || "reading the streams".into()).map_err(|e| e.file(&spec.path))?;
+        Ok(input)
+    }
+
+    /// Opens a file of packets that this program has written. They come as they are: nothing is looked up in them, and none is read
+    /// ahead.
+    pub(super) fn open_packets(path: &Path) -> Result<Self> {
+        log::install();
+        check_file(path)?;
+        let mut options = Dictionary::new();
+        options.set("format_whitelist", "nut")?;
+        options.set("protocol_whitelist", "file")?;
+        options.set("fflags", "noparse+nofillin")?;
+        Self::open_with(&InputSpec::local(path), &file_url(path)?, ptr::null(), options)
+    }
+
+    fn open_with(
+        spec: &InputSpec,
+        url: &CStr,
+        demuxer: *const ffi::AVInputFormat,
+        mut options: Dictionary,
+    ) -> Result<Self> {
         log::forget();
         let mut context = ptr::null_mut();
         // SAFETY: `url` and `options` live across the call; on failure FFmpeg frees the context and leaves null.
@@ -120,11 +145,7 @@ impl Input {
         }
         // SAFETY: opened above, owned from here on.
         let context = unsafe { format::context::Input::wrap(context) };
-        let input = Self { context, path: spec.path.clone() };
-        // SAFETY: the context is valid; no per-stream options.
-        let code = unsafe { ffi::avformat_find_stream_info(input.as_ptr(), ptr::null_mut()) };
-        check(code, Kind::Input, || "reading the streams".into()).map_err(|e| e.file(&spec.path))?;
-        Ok(input)
+        Ok(Self { context, path: spec.path.clone() })
     }
 
     pub(super) fn as_ptr(&self) -> *mut ffi::AVFormatContext {
@@ -202,7 +223,7 @@ fn check_file(path: &Path) -> Result<()> {
 fn plan(spec: &InputSpec) -> Result<(CString, *const ffi::AVInputFormat, Dictionary)> {
     let mut options = Dictionary::new();
     let mut demuxer = ptr::null();
-    let find = |name: &std::ffi::CStr| unsafe {
+    let find = |name: &CStr| unsafe {
         // SAFETY: a valid string; the result is static or null.
         ffi::av_find_input_format(name.as_ptr())
     };

@@ -46,6 +46,25 @@ impl Packed {
         }
         Ok(Self(bare))
     }
+
+    /// Its samples, row after row and plane after plane without gaps, in place of what `bytes` held.
+    ///
+    /// # Errors
+    /// [`Kind::Bug`] if this FFmpeg cannot tell their number.
+    pub fn samples_into(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        let raw = self.as_ptr();
+        let unknown = || "counting the bytes of a picture".to_owned();
+        // SAFETY: a picture in buffers of its own; `bytes` is as long as FFmpeg wants it.
+        unsafe {
+            let format = PixelFormat((*raw).format).raw()?;
+            let size = ffi::av_image_get_buffer_size(format, (*raw).width, (*raw).height, 1);
+            bytes.resize(check(size, Kind::Bug, unknown)? as usize, 0);
+            let data = (*raw).data.as_ptr().cast::<*const u8>();
+            let (lines, width, height) = ((*raw).linesize.as_ptr(), (*raw).width, (*raw).height);
+            let code = ffi::av_image_copy_to_buffer(bytes.as_mut_ptr(), size, data, lines, format, width, height, 1);
+            check(code, Kind::Bug, unknown).map(drop)
+        }
+    }
 }
 
 /// Rounds planes into one pixel format.

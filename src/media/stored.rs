@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 
 use ffmpeg_next::ffi;
 
-use super::container::{OutputContext, describe_picture};
 use super::decoder::{discard_others, open_decoder, picture_stream};
 use super::encoder::{Encoder, EncoderSpec};
 use super::encoder_setup::Container;
-use super::ffi::{AGAIN, Codec, Packet, Picture, check, error_text};
+use super::ffi::{AGAIN, Codec, Packet, Picture, error_text};
 use super::info::VideoInfo;
 use super::log;
-use super::open::{Input, InputSpec, file_url};
+use super::open::{Input, InputSpec};
+use super::packet_file::PacketFile;
 use super::packing::{Packed, Packer, Packing};
 use super::pixel::{Native, PixelFormat};
-use super::stream_copy::new_stream;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{PictureLayout, Plane};
 use crate::kernels::CpuLevel;
@@ -34,18 +33,17 @@ pub enum Keeping {
 
 /// A file of pictures in the making.
 pub struct StoredWriter {
-    output: OutputContext,
+    file: PacketFile,
     encoder: Encoder,
     /// From the form of the pictures to that of the file; `None` where they are the same.
     detour: Option<Detour>,
     first: Option<i64>,
-    written: u64,
     path: PathBuf,
 }
 
 impl std::fmt::Debug for StoredWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoredWriter").field("path", &self.path).field("written", &self.written).finish_non_exhaustive()
+        f.debug_struct("StoredWriter").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -111,34 +109,14 @@ impl StoredWriter {
         cpu: CpuLevel,
     ) -> Result<Self> {
         log::install();
-        // SAFETY: a valid string; formats are static.
-        let format = unsafe { ffi::av_guess_format(c"nut".as_ptr(), std::ptr::null(), std::ptr::null()) };
-        if format.is_null() {
-            return Err(Error::new(Kind::Unavailable, "this FFmpeg does not write NUT, which segments are kept in"));
-        }
-        let output = OutputContext::new(format, &file_url(path)?)?;
         let (native, layout) = (packing.native(), packing.packed_layout());
         let told = VideoInfo { hdr: Vec::new(), format: native.format, ..source.clone() };
-        let container = Container { format, path, pipe: false };
+        let container = Container { format: PacketFile::format()?, path, pipe: false };
         let encoder = open_exact(native, &layout, &told, &container, keeping, threads, cpu)?;
         let detour =
             (encoder.native().format != native.format).then(|| Detour::new(native.clone(), layout.clone(), cpu));
-        let writer = Self { output, encoder, detour, first: None, written: 0, path: path.to_owned() };
-        writer.begin(&told)?;
-        Ok(writer)
-    }
-
-    fn begin(&self, source: &VideoInfo) -> Result<()> {
-        // SAFETY: a fresh context and an open encoder.
-        unsafe {
-            // No clock, no versions: the same pictures give the same bytes.
-            (*self.output.0).flags |= ffi::AVFMT_FLAG_BITEXACT as std::ffi::c_int;
-            let stream = new_stream(self.output.0)?;
-            describe_picture(stream, &self.encoder, source)?;
-            self.output.open_file()?;
-            let code = ffi::avformat_write_header(self.output.0, std::ptr::null_mut());
-            check(code, Kind::Create, || "beginning a segment".into()).map(drop)
-        }
+        let file = PacketFile::create(path, &encoder, &told, encoder.time_base(), false)?;
+        Ok(Self { file, encoder, detour, first: None, path: path.to_owned() })
     }
 
     /// Writes the next picture, shown at `pts` ticks of the source.
@@ -171,16 +149,7 @@ impl StoredWriter {
     fn write_packets(&mut self) -> Result<()> {
         let base = self.encoder.time_base();
         while let Some(packet) = self.encoder.receive()? {
-            let raw = packet.as_ptr();
-            // SAFETY: the packet was filled by the encoder; the context has one stream.
-            unsafe {
-                let stream = *(*self.output.0).streams;
-                ffi::av_packet_rescale_ts(raw, base, (*stream).time_base);
-                (*raw).stream_index = 0;
-                let code = ffi::av_write_frame(self.output.0, raw);
-                check(code, Kind::Io, || "writing a segment".into())?;
-            }
-            self.written += 1;
+            self.file.write(&packet, base)?;
         }
         Ok(())
     }
@@ -190,14 +159,8 @@ impl StoredWriter {
     /// # Errors
     /// As for [`Self::write`].
     pub fn finish(mut self) -> Result<u64> {
-        let ended = self.encoder.finish().and_then(|()| self.write_packets()).and_then(|()| {
-            // SAFETY: the header is written.
-            let code = unsafe { ffi::av_write_trailer(self.output.0) };
-            check(code, Kind::Io, || "writing the end of a segment".into())?;
-            self.output.close_file()
-        });
-        ended.map_err(|e| e.file(&self.path))?;
-        Ok(self.written)
+        let ended = self.encoder.finish().and_then(|()| self.write_packets());
+        ended.and_then(|()| self.file.finish()).map_err(|e| e.file(&self.path))
     }
 }
 

@@ -7,13 +7,14 @@ use ffmpeg_next::ffi;
 use super::container::{OutputContext, add_streams, find_format};
 use super::copied::CopiedStreams;
 use super::encoder::{Encoder, EncoderSpec};
-use super::ffi::{Dictionary, check, copied, error_text, known, rational, rescale};
+use super::ffi::{Dictionary, Packet, check, copied, error_text, known, rational, rescale};
 use super::info::VideoInfo;
 use super::log;
 use super::open::InputSpec;
 use super::orientation::Orientation;
 use super::packed_form::{PackedForm, open_encoder};
 use super::packing::{Packed, turned_planes};
+use super::seam::Seams;
 use super::stream_copy::{Kept, MICROSECONDS};
 use super::target::{self, Target};
 use crate::error::{Error, Kind, Result};
@@ -67,11 +68,11 @@ pub struct Written {
 /// An output in the making; dropped before [`VideoWriter::finish`] it leaves nothing behind.
 pub struct VideoWriter {
     output: OutputContext,
-    encoder: Encoder,
+    pub(super) encoder: Encoder,
     copied: Option<CopiedStreams>,
     kept: Kept,
     target: Target,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     stream: usize,
     source_base: ffi::AVRational,
     origin: Option<i64>,
@@ -82,10 +83,12 @@ pub struct VideoWriter {
     turn: Orientation,
     usual_step: i64,
     durations: std::collections::VecDeque<(i64, i64)>,
-    sent: u64,
+    pub(super) sent: u64,
     written: u64,
     single: bool,
     strict: bool,
+    /// Where pictures come encoded, in parts.
+    pub(super) seams: Option<Seams>,
 }
 
 impl std::fmt::Debug for VideoWriter {
@@ -171,6 +174,7 @@ impl VideoWriter {
             written: 0,
             single: false,
             strict: spec.strict,
+            seams: None,
         };
         writer.write_header(format).map_err(|e| e.file(&spec.path))?;
         Ok(writer)
@@ -237,19 +241,30 @@ impl VideoWriter {
                 .hint("name a sequence such as out-%04d.png, or take --frames 1"));
         }
         let origin = self.start_at(frame.pts);
-        let duration = if frame.duration > 0 { frame.duration } else { self.usual_step };
-        let time = frame.pts.saturating_sub(origin);
-        let ticks = rescale(time, self.source_base, self.encoder.time_base());
-        let lasting = rescale(duration, self.source_base, self.encoder.time_base());
-        self.durations.push_back((ticks, lasting));
-        self.end = self.end.max(ticks.saturating_add(lasting));
-        self.encoder.send(picture, &frame.carried, time)?;
+        let span = self.span(frame);
+        self.durations.push_back(span);
+        self.encoder.send(picture, &frame.carried, frame.pts.saturating_sub(origin))?;
         self.sent += 1;
         self.write_packets()
     }
 
+    /// Time and duration of a frame in the output, ticks of the encoder's clock.
+    pub(super) fn span(&mut self, frame: &Frame) -> (i64, i64) {
+        let time = frame.pts.saturating_sub(self.origin.unwrap_or(0));
+        let duration = if frame.duration > 0 { frame.duration } else { self.usual_step };
+        let ticks = |time: i64| rescale(time, self.source_base, self.encoder.time_base());
+        let (shown, lasting) = (ticks(time), ticks(duration));
+        self.end = self.end.max(shown.saturating_add(lasting));
+        (shown, lasting)
+    }
+
+    /// The usual time of a picture in ticks of the encoder's clock.
+    pub(super) fn usual_ticks(&self) -> i64 {
+        rescale(self.usual_step, self.source_base, self.encoder.time_base())
+    }
+
     /// Fixes, at the first frame, what is taken from all times.
-    fn start_at(&mut self, first: i64) -> i64 {
+    pub(super) fn start_at(&mut self, first: i64) -> i64 {
         if let Some(origin) = self.origin {
             return origin;
         }
@@ -271,41 +286,48 @@ impl VideoWriter {
         origin
     }
 
-    /// Writes what the encoder has finished, each packet after the copied ones that come before it.
+    /// Writes what the encoder has finished.
     fn write_packets(&mut self) -> Result<()> {
-        let base = self.encoder.time_base();
         loop {
             let Some(packet) = self.encoder.receive()? else { return Ok(()) };
-            let raw = packet.as_ptr();
-            // SAFETY: the packet was filled by the encoder; context and streams are open.
-            unsafe {
-                let time = known((*raw).dts).or(known((*raw).pts)).unwrap_or(0);
-                if let Some(copied) = &mut self.copied {
-                    let origin_us = rescale(self.origin.unwrap_or(0), self.source_base, MICROSECONDS);
-                    copied.write_until(rescale(time, base, MICROSECONDS).saturating_add(origin_us), self.output.0)?;
-                }
-                if (*raw).duration == 0 {
-                    let at = self.durations.iter().position(|(t, _)| *t == (*raw).pts);
-                    (*raw).duration = at.and_then(|i| self.durations.remove(i)).map_or(0, |(_, d)| d);
-                }
-                // Frames leave the encoder in decoding order: what is older than the reordering depth is not asked for.
-                while self.durations.len() > 512 {
-                    self.durations.pop_front();
-                }
-                let target = *(*self.output.0).streams.add(self.stream);
-                ffi::av_packet_rescale_ts(raw, base, (*target).time_base);
-                (*raw).stream_index = self.stream as std::ffi::c_int;
-                // Packets come here in order already. FFmpeg's own interleaving would hold up to ten seconds of
-                // them back for a stream that is silent, without a limit in bytes.
-                let code = ffi::av_write_frame(self.output.0, raw);
-                check(code, Kind::Io, || format!("writing frame {}", self.written))?;
-            }
-            self.written += 1;
+            self.write_packet(&packet)?;
         }
     }
 
+    /// Writes a packet of the picture after the copied ones that come before it. Its times are in ticks of the encoder.
+    pub(super) fn write_packet(&mut self, packet: &Packet) -> Result<()> {
+        let base = self.encoder.time_base();
+        let raw = packet.as_ptr();
+        // SAFETY: the packet holds a coded picture; context and streams are open.
+        unsafe {
+            let time = known((*raw).dts).or(known((*raw).pts)).unwrap_or(0);
+            if let Some(copied) = &mut self.copied {
+                let origin_us = rescale(self.origin.unwrap_or(0), self.source_base, MICROSECONDS);
+                copied.write_until(rescale(time, base, MICROSECONDS).saturating_add(origin_us), self.output.0)?;
+            }
+            if (*raw).duration == 0 {
+                let at = self.durations.iter().position(|(t, _)| *t == (*raw).pts);
+                (*raw).duration = at.and_then(|i| self.durations.remove(i)).map_or(0, |(_, d)| d);
+            }
+            // Frames leave the encoder in decoding order: what is older than the reordering depth is not asked for.
+            while self.durations.len() > 512 {
+                self.durations.pop_front();
+            }
+            let target = *(*self.output.0).streams.add(self.stream);
+            ffi::av_packet_rescale_ts(raw, base, (*target).time_base);
+            (*raw).stream_index = self.stream as std::ffi::c_int;
+            // Packets come here in order already. FFmpeg's own interleaving would hold up to ten seconds of
+            // them back for a stream that is silent, without a limit in bytes.
+            let code = ffi::av_write_frame(self.output.0, raw);
+            check(code, Kind::Io, || format!("writing frame {}", self.written))?;
+        }
+        self.written += 1;
+        Ok(())
+    }
+
     fn end_streams(&mut self) -> Result<()> {
-        if self.sent > 0 {
+        // An encoder that has seen no picture has nothing to end, and some then wait for ever.
+        if self.sent > 0 && self.seams.is_none() {
             self.encoder.finish()?;
             self.write_packets()?;
         }

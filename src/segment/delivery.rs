@@ -1,5 +1,7 @@
 //! From segments to the finished file: one delivery encoder, fed with the pictures of all segments in order.
 //!
+//! Segments that are encoded by themselves are put behind each other instead, packet by packet.
+//!
 //! The writer is that of `upscale`, with the same options and the same pictures; so its file is the same wherever the encoder
 //! itself gives the same bytes twice.
 
@@ -14,8 +16,9 @@ use super::publish::DraftFolder;
 use super::receipt::{State, numbers_in_words};
 use super::work::{Work, as_stopped, make};
 use crate::error::{Error, Kind, Result, Stage};
+use crate::frame::Frame;
 use crate::kernels::CpuLevel;
-use crate::media::{Packing, StoredReader, VideoWriter};
+use crate::media::{EncodedReader, InputSpec, Packing, StoredReader, VideoInfo, VideoWriter};
 use crate::pipeline::{Control, Found, Summary, Tally, open_for};
 
 /// Joins the segments of a job to `output`. Waits up to `patience` for files that are on their way.
@@ -123,22 +126,11 @@ fn deliver(
             .file(output));
     }
     let encoding = (writer.encoder_name().to_owned(), writer.pixel_format());
-    let packing = Packing::new(&plan.to, form.turn, &form.pixel_format, cpu)?;
-    let mut shown = Shown::open(job.folder(), manifest.frames)?;
-    let mut number = 1;
-    while number <= job.segments() {
-        let same = whole[number - 1..].iter().take_while(|w| **w == whole[number - 1]).count();
-        let last = number + same - 1;
-        if whole[number - 1] {
-            (number..=last).try_for_each(|n| feed(job, n, &packing, &mut shown, &mut writer, work, control))?;
-        } else {
-            let deliver = &mut |picture: &_| match shown.next_frame()? {
-                Some(frame) => writer.write_packed(picture, &frame),
-                None => Err(Error::new(Kind::Bug, "more pictures than frames")),
-            };
-            make(job, (number, last), &input, work.resources, deliver, control)?;
-        }
-        number = last + 1;
+    let feeding = Feeding { job, input: &input, work, control };
+    if manifest.delivery.is_in_parts() {
+        feeding.splice_all(whole, &source, &mut writer)?;
+    } else {
+        feeding.feed_all(whole, &Packing::new(&plan.to, form.turn, &form.pixel_format, cpu)?, &mut writer)?;
     }
     let written = writer.finish(manifest.frames).map_err(|e| e.at(Stage::Encode, None))?;
     let mut tally = Tally::default();
@@ -151,34 +143,94 @@ fn deliver(
     Ok(Summary::of(source, plan, encoding, written, found, &tally, start.elapsed()))
 }
 
-/// Feeds the pictures of one whole segment.
-fn feed(
-    job: &SegmentJob,
-    number: usize,
-    packing: &Packing,
-    shown: &mut Shown,
-    writer: &mut VideoWriter,
-    work: &Work,
-    control: &Control,
-) -> Result<()> {
-    let path = job.folder().join(job.data_name(number));
-    let (first, end) = job.range(number);
-    let wrong = |what: &str| {
-        Error::new(Kind::Input, format!("segment {number} holds {what} pictures than frames"))
-            .hint("`subpel verify --repair JOB` takes it out; then run it again")
-            .file(&path)
+/// First and last number of each run of segments that are alike, and what they are.
+fn runs(states: &[bool]) -> Vec<(bool, (usize, usize))> {
+    let mut first = 1;
+    let run = |alike: &[bool]| {
+        let begin = first;
+        first += alike.len();
+        (alike[0], (begin, first - 1))
     };
-    let mut reader = StoredReader::open(&path, packing, work.resources.threads, CpuLevel::detect())?;
-    for _ in first..end {
-        if control.is_stopped() {
-            return Err(control.interruption());
+    states.chunk_by(|a, b| a == b).map(run).collect()
+}
+
+/// The next frame that is shown.
+fn next_of(shown: &mut Shown) -> Result<Frame> {
+    shown.next_frame()?.ok_or_else(|| Error::new(Kind::Bug, "more pictures than frames"))
+}
+
+/// What writing the segments of a job needs.
+struct Feeding<'a> {
+    job: &'a SegmentJob,
+    input: &'a InputSpec,
+    work: &'a Work,
+    control: &'a Control,
+}
+
+impl Feeding<'_> {
+    /// Has all pictures encoded: those of `whole` segments from their files, the others as they are made.
+    fn feed_all(&self, whole: &[bool], packing: &Packing, writer: &mut VideoWriter) -> Result<()> {
+        let mut shown = Shown::open(self.job.folder(), self.job.manifest().frames)?;
+        for (whole, (first, last)) in runs(whole) {
+            if whole {
+                (first..=last).try_for_each(|number| self.feed(number, packing, &mut shown, writer))?;
+            } else {
+                let deliver = &mut |picture: &_| writer.write_packed(picture, &next_of(&mut shown)?);
+                make(self.job, (first, last), self.input, self.work.resources, deliver, self.control)?;
+            }
         }
-        let frame = shown.next_frame()?.ok_or_else(|| Error::new(Kind::Bug, "more pictures than frames"))?;
-        let picture = reader.next_picture()?.ok_or_else(|| wrong("fewer"))?;
-        let written = control.timed(Stage::Encode, 1, || writer.write_packed(&picture, &frame));
-        written.map_err(|e| e.at(Stage::Encode, Some(frame.index)))?;
+        Ok(())
     }
-    if reader.next_picture()?.is_some() { Err(wrong("more")) } else { Ok(()) }
+
+    /// Feeds the pictures of one whole segment.
+    fn feed(&self, number: usize, packing: &Packing, shown: &mut Shown, writer: &mut VideoWriter) -> Result<()> {
+        let path = self.job.folder().join(self.job.data_name(number));
+        let (first, end) = self.job.range(number);
+        let wrong = |what: &str| {
+            Error::new(Kind::Input, format!("segment {number} holds {what} pictures than frames"))
+                .hint("`subpel verify --repair JOB` takes it out; then run it again")
+                .file(&path)
+        };
+        let mut reader = StoredReader::open(&path, packing, self.work.resources.threads, CpuLevel::detect())?;
+        for _ in first..end {
+            self.go_on()?;
+            let frame = next_of(shown)?;
+            let picture = reader.next_picture()?.ok_or_else(|| wrong("fewer"))?;
+            let written = self.control.timed(Stage::Encode, 1, || writer.write_packed(&picture, &frame));
+            written.map_err(|e| e.at(Stage::Encode, Some(frame.index)))?;
+        }
+        if reader.next_picture()?.is_some() { Err(wrong("more")) } else { Ok(()) }
+    }
+
+    /// Puts the packets of all segments, which are encoded, behind each other, after making those that are not `whole`.
+    fn splice_all(&self, whole: &[bool], source: &VideoInfo, writer: &mut VideoWriter) -> Result<()> {
+        for (_, run) in runs(whole).into_iter().filter(|(whole, _)| !whole) {
+            make(self.job, run, self.input, self.work.resources, &mut |_| Ok(()), self.control)?;
+        }
+        let mut delay = 0;
+        for number in 1..=self.job.segments() {
+            if let State::Whole(receipt) = self.job.state(number, Trust::Receipt)? {
+                delay = delay.max(receipt.coded.map_or(0, |coded| coded.delay));
+            }
+        }
+        writer.begin_parts(delay);
+        let mut shown = Shown::open(self.job.folder(), self.job.manifest().frames)?;
+        for (number, whole) in (1..).zip(whole) {
+            self.go_on()?;
+            let (first, end) = self.job.range(number);
+            let frames = (first..end).map(|_| next_of(&mut shown)).collect::<Result<Vec<_>>>()?;
+            let mut part = EncodedReader::open(&self.job.folder().join(self.job.data_name(number)), source)?;
+            // What was made just now has been counted.
+            let count = if *whole { end - first } else { 0 };
+            let spliced = self.control.timed(Stage::Encode, count, || writer.write_encoded(&mut part, &frames));
+            spliced.map_err(|e| e.at(Stage::Encode, Some(first)))?;
+        }
+        Ok(())
+    }
+
+    fn go_on(&self) -> Result<()> {
+        if self.control.is_stopped() { Err(self.control.interruption()) } else { Ok(()) }
+    }
 }
 
 /// Whether a file made in `folder` can be given the name `output`.

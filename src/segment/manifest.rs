@@ -98,11 +98,34 @@ pub struct Delivery {
     pub strict: bool,
     /// Pixel format of the pictures that are kept, and how they are turned: mirrored, clockwise quarter turns.
     pub form: (String, bool, u8),
-    /// `small` or `fast`: how segments are compressed, see [`Keeping`].
+    /// `small` or `fast`: how the pictures of segments are kept, see [`Keeping`]. `encoded`: segments are encoded by themselves.
     pub keeping: String,
 }
 
+/// What [`Delivery::keeping`] says where segments are encoded by themselves.
+const ENCODED: &str = "encoded";
+/// Threads of an encoder for one segment, if not told otherwise: what it gives depends on their number with some encoders, and so may
+/// not depend on the machine.
+const THREADS_OF_PART: usize = 4;
+
 impl Delivery {
+    /// The same with each segment encoded by itself.
+    #[must_use]
+    pub fn in_parts(self) -> Self {
+        let threads = if self.threads == 0 { THREADS_OF_PART } else { self.threads };
+        Self { keeping: ENCODED.to_owned(), threads, ..self }
+    }
+
+    /// Whether segments are encoded by themselves.
+    pub fn is_in_parts(&self) -> bool {
+        self.keeping == ENCODED
+    }
+
+    /// The output that segments are encoded for by themselves; where it will lie is not known.
+    pub(super) fn of_parts(&self) -> OutputSpec {
+        self.output(std::path::Path::new(&format!("joined.{}", self.container)), true)
+    }
+
     /// The output at `path`.
     pub fn output(&self, path: &std::path::Path, overwrite: bool) -> OutputSpec {
         OutputSpec {
@@ -115,6 +138,7 @@ impl Delivery {
                 options: self.encoder_options.clone(),
                 pixel_format: self.pixel_format.clone(),
                 threads: self.threads,
+                in_parts: self.is_in_parts(),
             },
         }
     }
@@ -206,6 +230,9 @@ impl Manifest {
         if name.is_empty() || name.len() > 16 || !name.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return wrong("the container");
         }
+        if !["small", "fast", ENCODED].contains(&self.delivery.keeping.as_str()) {
+            return wrong("how segments are kept");
+        }
         if self.overlap > 30 || self.delivery.form.2 > 3 {
             return wrong("a number that is too large");
         }
@@ -214,7 +241,9 @@ impl Manifest {
 
     /// Hash of everything that decides the content of segments. Where files lie and when they were changed does not.
     pub(super) fn content(&self) -> Result<String> {
-        let delivery = (&self.delivery.form, &self.delivery.keeping);
+        let Delivery { container, codec, crf, encoder_options, threads, form, keeping, .. } = &self.delivery;
+        let coded = self.delivery.is_in_parts().then_some((container, codec, crf, encoder_options, threads));
+        let delivery = (form, keeping, coded);
         let parts = (&self.tool, &self.source.blake3, &self.index, &self.params, &self.blurs, self.overlap, delivery);
         Ok(hash_text(&canonical(&parts)?))
     }

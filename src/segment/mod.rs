@@ -10,7 +10,7 @@
 //! | `manifest.json` | what is to be done: [`Manifest`] under its hash. Written last; without it there is no job |
 //! | `frames.idx` | 16 bytes of header, then 48 for each frame: time in the file, time shown, duration, hash of its samples, flags, bytes of `frames.side` |
 //! | `frames.side` | captions, time codes and dynamic HDR metadata of the frames, one after the other |
-//! | `seg-NNNNN-KEY.nut` | pictures of segment N as the delivery encoder is fed, without loss |
+//! | `seg-NNNNN-KEY.nut` | pictures of segment N as the delivery encoder is fed, without loss; or encoded, with `--encode-per-segment` |
 //! | `seg-NNNNN-KEY.json` | [`Receipt`] of it, under its hash: size and hash of the file, who made it. **The commit record**: pictures without it do not count |
 //! | `seg-NNNNN-KEY.failed` | why the last attempt at a segment failed; for people |
 //! | `seg-NNNNN-KEY.conflict` | a second result that differs from the first, which must not happen |
@@ -32,7 +32,7 @@
 //! - [`run_segment`] makes one segment: reads the whole input file from two key frames before the first frame it needs,
 //!   holds every frame against the index, and starts again from the beginning where a seek was not exact.
 //! - [`join`] feeds the pictures of all segments to one encoder, beside everything else of the source, by the same
-//!   [`crate::media::VideoWriter`] as `upscale`.
+//!   [`crate::media::VideoWriter`] as `upscale`; or puts their packets behind each other, where they are encoded by themselves.
 //! - [`run`] is all of that in one process; consecutive segments are one run of the pipeline, and the delivery encoder is
 //!   fed while they are made.
 //!
@@ -52,6 +52,7 @@ mod job;
 mod litter;
 mod manifest;
 mod params;
+mod picture_file;
 mod planning;
 mod publish;
 mod range;
@@ -68,6 +69,6 @@ pub use litter::collect_garbage;
 pub use manifest::{Delivery, Manifest, Tool};
 pub use params::{ModelFile, Params, RefineParams};
 pub use planning::{Lengths, Request, plan};
-pub use receipt::{Figures, Reading, Receipt, State, numbers_in_words};
+pub use receipt::{Coded, Figures, Reading, Receipt, State, numbers_in_words};
 pub use simulation::{Played, simulate};
 pub use work::{Work, run_segment};

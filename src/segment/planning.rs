@@ -82,7 +82,7 @@ fn plan_in(
     let mut reader = open_for(&options, input, request.resources.threads, cpu)?;
     let info = reader.info().clone();
     let resolved = options.resolve(&info.layout).map_err(|e| e.file(&info.path))?;
-    let output = request.delivery.output(Path::new(&format!("joined.{}", request.delivery.container)), true);
+    let output = request.delivery.of_parts();
     let form = PackedForm::of_output(&output, &info, &resolved.to, cpu)?;
     if let Some(seconds) = request.params.start {
         reader.start_at(seconds)?;

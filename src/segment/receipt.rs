@@ -27,6 +27,16 @@ pub enum Reading {
     Fallback,
 }
 
+/// What is known of a segment that is encoded by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coded {
+    /// Hash of its pictures: encoders may give other bytes for the same ones.
+    pub pictures: String,
+    /// Most pictures between the places of one in coded and in shown order.
+    pub delay: usize,
+}
+
 /// What was made for one segment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +51,8 @@ pub struct Receipt {
     pub bytes: u64,
     /// Hash of the file.
     pub blake3: String,
+    /// Of a segment that is encoded by itself.
+    pub coded: Option<Coded>,
     /// How the input was read.
     pub reading: Reading,
     /// Who made it.

@@ -9,13 +9,14 @@ use std::time::Instant;
 
 use super::job::{SegmentJob, Trust};
 use super::manifest::Tool;
+use super::picture_file::{HashedWriter, PictureFile};
 use super::publish::{Draft, failed, hash_file, host, read_sealed, write_sealed};
 use super::range::{Opening, RangeReader, ReadingSeen};
 use super::receipt::{Figures, Receipt, State};
 use crate::error::{Error, Kind, Result};
 use crate::frame::PictureLayout;
 use crate::kernels::CpuLevel;
-use crate::media::{InputSpec, Packed, Packing, StoredWriter, VideoInfo};
+use crate::media::{EncodedWriter, InputSpec, Packed, Packing, StoredWriter, VideoInfo};
 use crate::pipeline::{Control, Enlarged, Enlarging, Resources, Tally};
 
 /// How work on a job is done; none of it shows in a pixel.
@@ -119,6 +120,7 @@ pub(super) fn make(
     let mut sink = Sink {
         job,
         info: &info,
+        layout: &plan.to,
         packing,
         seen: &seen,
         threads: resources.threads,
@@ -172,6 +174,7 @@ fn if_full(error: Error, job: &SegmentJob, most: u64) -> Error {
 struct Sink<'a> {
     job: &'a SegmentJob,
     info: &'a VideoInfo,
+    layout: &'a PictureLayout,
     packing: Packing,
     seen: &'a ReadingSeen,
     threads: usize,
@@ -186,7 +189,7 @@ struct Sink<'a> {
 /// A segment in the making.
 struct Current {
     draft: Draft,
-    writer: StoredWriter,
+    writer: PictureFile,
     tally: Tally,
     started: Instant,
 }
@@ -204,7 +207,7 @@ impl Sink<'_> {
         }
         let packed = self.packing.pack(&enlarged.frame)?;
         current.tally.add(enlarged);
-        current.writer.write(&packed, enlarged.frame.pts)?;
+        current.writer.write(&packed, &enlarged.frame)?;
         if index + 1 == end {
             self.end(current)?;
         } else {
@@ -215,15 +218,26 @@ impl Sink<'_> {
 
     fn begin(&self) -> Result<Current> {
         let draft = Draft::new(self.job.folder(), &format!("seg-{:05}", self.number))?;
-        let keeping = self.job.manifest().delivery.keeping();
-        let writer = StoredWriter::create(draft.path(), &self.packing, self.info, keeping, self.threads, self.cpu)?;
+        let writer = self.file(draft.path())?;
         Ok(Current { draft, writer, tally: Tally::default(), started: Instant::now() })
+    }
+
+    /// A new file for pictures of this segment.
+    fn file(&self, path: &Path) -> Result<PictureFile> {
+        let delivery = &self.job.manifest().delivery;
+        if delivery.is_in_parts() {
+            let writer = EncodedWriter::create(path, &delivery.of_parts(), self.info, self.layout, self.cpu)?;
+            return Ok(PictureFile::Encoded(Box::new(HashedWriter::new(writer))));
+        }
+        let keeping = delivery.keeping();
+        let writer = StoredWriter::create(path, &self.packing, self.info, keeping, self.threads, self.cpu)?;
+        Ok(PictureFile::Stored(Box::new(writer)))
     }
 
     fn end(&mut self, current: Current) -> Result<()> {
         let Current { draft, writer, tally, started } = current;
         let (number, frames) = (self.number, self.job.range(self.number));
-        let written = writer.finish()?;
+        let (written, coded) = writer.finish()?;
         if written != tally.frames || tally.frames != frames.1 - frames.0 {
             let message = format!("{written} of {} pictures of segment {number} were kept", tally.frames);
             return Err(Error::new(Kind::Bug, message));
@@ -234,6 +248,7 @@ impl Sink<'_> {
             frames,
             bytes: 0,
             blake3: String::new(),
+            coded,
             reading: self.seen.get(),
             tool: Tool::this(),
             host: host(),
@@ -274,7 +289,9 @@ fn publish(draft: Draft, folder: &Path, stem: &str, receipt: Receipt) -> Result<
     if let Some(other) = other.filter(|other| other.key == receipt.key)
         && hash_file(&there).is_ok_and(|(hash, _)| hash == other.blake3)
     {
-        if other.blake3 == receipt.blake3 {
+        // An encoder may give other bytes for the same pictures; the first ones are as good.
+        let pictures = |receipt: &Receipt| receipt.coded.as_ref().map(|coded| coded.pictures.clone());
+        if other.blake3 == receipt.blake3 || (other.coded.is_some() && pictures(&other) == pictures(&receipt)) {
             return Ok(());
         }
         draft.publish(&conflict)?;
