@@ -11,7 +11,7 @@ use ffmpeg_next::ffi;
 use super::container::find_format;
 use super::decoder::picture_stream;
 use super::encoder::Encoder;
-use super::ffi::{Packet, error_kind, error_text, raw_enum, rescale};
+use super::ffi::{Packet, error_kind, error_text, known, raw_enum, rescale};
 use super::info::VideoInfo;
 use super::open::Input;
 use super::packed_form::open_encoder;
@@ -89,7 +89,7 @@ impl EncodedWriter {
                 refuse_side_data(raw)?;
                 if self.coded == 0 {
                     // Decoded so long before it is shown: the pictures that are shown in as long a time.
-                    let early = (*raw).pts.saturating_sub((*raw).dts);
+                    let early = known((*raw).dts).map_or(0, |dts| (*raw).pts.saturating_sub(dts));
                     self.delay =
                         self.waiting.iter().filter(|(ticks, _)| (1..=early).contains(&(ticks - (*raw).pts))).count();
                 }
