@@ -503,8 +503,10 @@ fn inspect_says_what_is_there_and_what_it_takes() {
     assert_eq!((&value["method"], &value["interlaced"]), (&"map".into(), &false.into()), "{text}");
     assert!(support::number(&value["memory_bytes"]) > 1e6, "{text}");
     assert!(support::number(&value["seconds_per_frame"]) > 0.0, "{text}");
-    let parts: f64 =
-        ["window", "solver", "channels", "codecs"].map(|p| support::number(&value["memory"][p])).iter().sum();
+    let parts: f64 = ["window", "solver", "network", "channels", "codecs"]
+        .map(|p| support::number(&value["memory"][p]))
+        .iter()
+        .sum();
     assert_eq!(parts, support::number(&value["memory_bytes"]), "{text}");
     let plain = scratch.subpel("inspect tiny.mkv").ends(0).text();
     assert!(plain.contains("48x32") && plain.contains("96x64") && plain.contains("ffv1"), "{plain}");
@@ -541,6 +543,11 @@ fn inspect_foretells_what_fusion_can_find() {
     assert!(gain > none + 0.5, "{gain} dB for a drifting camera, {none} dB for one that stands still");
     assert_eq!(of(&report("moving.mkv --method lanczos"), "expected_gain_db"), 0.0, "Lanczos over itself");
     assert!(report("moving.mkv --method none")["expected_gain_db"].is_null(), "nothing is enlarged");
+    let refined = report("moving.mkv --method none --refine builtin");
+    assert!(refined["network"].as_str().is_some_and(|name| name.starts_with("Compact")), "{refined}");
+    assert_eq!(refined["output_width"], 640, "{refined}");
+    assert!(of(&refined, "expected_gain_db") > 0.1, "a network over Lanczos: {refined}");
+    assert!(of(&refined["memory"], "network") > 1e6, "{refined}");
 }
 
 #[test]

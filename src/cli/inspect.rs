@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::network::NetworkArgs;
 use super::progress::duration;
 use super::values::{self, InputOptions};
 use super::{Outcome, print_line, text};
@@ -24,9 +25,9 @@ pub(super) struct Inspect {
     #[arg(value_name = "IN")]
     input: PathBuf,
 
-    /// Factor for width and height, 1 to 8
-    #[arg(short, long, value_name = "F", value_parser = values::factor, default_value = "2")]
-    scale: f64,
+    /// Factor for width and height, 1 to 8 [default: 2]
+    #[arg(short, long, value_name = "F", value_parser = values::factor)]
+    scale: Option<f64>,
 
     /// Method, as for upscale
     #[arg(short, long, value_name = "M", default_value_t)]
@@ -35,6 +36,9 @@ pub(super) struct Inspect {
     /// Preset, as for upscale
     #[arg(short, long, value_name = "P", default_value_t = Preset::Balanced)]
     preset: Preset,
+
+    #[command(flatten)]
+    network: NetworkArgs,
 
     /// One JSON object
     #[arg(long)]
@@ -54,6 +58,7 @@ struct Report {
     output_width: usize,
     output_height: usize,
     method: String,
+    network: Option<String>,
     window: usize,
     memory_bytes: u64,
     seconds_per_frame: f64,
@@ -72,6 +77,7 @@ struct Report {
 struct MemoryParts {
     window: u64,
     solver: u64,
+    network: u64,
     channels: u64,
     codecs: u64,
 }
@@ -84,8 +90,13 @@ impl Inspect {
         let mut reader = open(&spec, 0, CpuLevel::detect())?;
         let media = reader.media_info();
         let info = reader.info().clone();
-        let scale = if self.method == Method::None { None } else { Some(Scale::Factor(self.scale)) };
-        let options = EnlargeOptions { scale, method: self.method, preset: self.preset, ..Default::default() };
+        let options = EnlargeOptions {
+            scale: self.scale.map(Scale::Factor),
+            method: self.method,
+            preset: self.preset,
+            refine: self.network.params()?.map(|refine| refine.options(self.scale)).transpose()?,
+            ..Default::default()
+        };
         let plan = options.resolve(&info.layout)?;
         let probe = Forecast::measure(&options, &info.layout, &mut || reader.next_frame())?;
         let memory = MemoryPlan::of(&plan, None)?;
@@ -109,6 +120,7 @@ fn json(media: MediaInfo, info: &VideoInfo, plan: &EnlargePlan, memory: MemoryPl
         output_width: plan.to.width,
         output_height: plan.to.height,
         method: plan.method.to_string(),
+        network: plan.refine.as_ref().map(|refine| refine.network.name.clone()),
         window: plan.window,
         memory_bytes: memory.total(),
         seconds_per_frame: probe.seconds_per_frame,
@@ -117,6 +129,7 @@ fn json(media: MediaInfo, info: &VideoInfo, plan: &EnlargePlan, memory: MemoryPl
         memory: MemoryParts {
             window: memory.window,
             solver: memory.solver,
+            network: memory.network,
             channels: memory.channels,
             codecs: memory.codecs,
         },

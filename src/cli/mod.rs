@@ -9,6 +9,7 @@ mod inspect;
 mod metrics;
 mod model;
 mod motion;
+mod network;
 mod progress;
 mod scores;
 mod segment_job;

@@ -3,8 +3,8 @@
 //! Gain is measured first: the same frames are made smaller by the scale that is asked for, enlarged again, and compared
 //! with themselves, as Lanczos interpolation is. That is too little where several frames help: the frames hold alias
 //! that is another one in each, and no reconstruction brings it back. So the gain is foretold as a multiple of what was
-//! measured and a multiple of the alias, both fitted on clips with a known truth; `docs/performance.md` has the figures
-//! and how far off they are.
+//! measured and a multiple of the alias; from x3 on, where frames made smaller tell nothing, from the diversity alone. All is fitted on
+//! clips with a known truth; `docs/performance.md` has the figures and how far off they are.
 
 use std::time::{Duration, Instant};
 
@@ -31,10 +31,16 @@ const PART: (usize, usize) = (288, 384);
 const LEAST: usize = 16;
 /// Pixels between the places at which motion is followed.
 const STEP: usize = 16;
-/// Decibels foretold for each measured on reduced frames, and for alias of share 1: least squares over 16 clips.
-const FIT: (f64, f64) = (1.5, 26.0);
-/// Largest share of alias among those clips.
+/// At x2: decibels foretold for each measured on reduced frames, and for alias of share 1. Least squares over 14 clips.
+const BY_ALIAS: (f64, f64) = (1.4, 19.0);
+/// Largest share of alias that is believed.
 const MOST_ALIAS: f64 = 0.15;
+/// From x3 on: decibels foretold in any case, and for the whole diversity. Frames made smaller by so much tell nothing any more (3 dB off
+/// with the rule of x2, 0.5 with this one; 22 clips).
+const BY_DIVERSITY: (f64, f64) = (0.2, 4.0);
+/// Share of the pictures from several frames below which what changes between frames is no alias, and above which all of it may be:
+/// flames and water have as much of it as a sharp camera.
+const SHARE: (f64, f64) = (0.6, 0.9);
 /// Pixels trusted less are left out.
 const TRUSTED: f32 = 0.5;
 /// What the high-pass filter leaves of the variance of white noise: 1 - 2/4 + (3/8)^2.
@@ -100,16 +106,21 @@ impl Forecast {
         let noise = mean(|s| s.noise);
         let maps: Vec<&Maps> = seen.iter().filter_map(|s| s.maps.as_ref()).collect();
         let alias = alias(&parts, &maps, noise);
+        let diversity = diversity(&maps[..maps.len().min(2 * plan.window + 1)], phases(&plan));
+        let evidence = Evidence { share: mean(|s| s.share), alias: alias.unwrap_or(0.0), diversity };
+        let scale = plan.to.height as f64 / plan.from.height as f64;
+        let several = plan.method.is_multi_frame();
+        let foretold = |measured| if several { expected(measured, &evidence, scale) } else { measured };
         Ok(Self {
             seconds_per_frame: busy.as_secs_f64() / seen.len().max(1) as f64,
             // Folded from 0, as an empty sum is -0.
             mean_shift: seen.iter().skip(1).fold(0.0, |sum, s| sum + s.shift)
                 / seen.len().saturating_sub(1).max(1) as f64,
-            multi_frame_share: mean(|s| s.share),
+            multi_frame_share: evidence.share,
             noise,
-            subpixel_diversity: diversity(&maps[..maps.len().min(2 * plan.window + 1)], phases(&plan)),
+            subpixel_diversity: diversity,
             alias_energy: alias,
-            gain: gain(&parts, options, &plan)?.map(|measured| expected(measured, alias, &plan)),
+            gain: gain(&parts, options, &plan)?.map(foretold),
         })
     }
 }
@@ -218,13 +229,23 @@ fn read(plane: &Plane, y: f32, x: f32) -> Option<f32> {
     Some((top..top + 4).map(|i| weight(y, i) * line(i)).sum())
 }
 
-/// The gain to expect where `measured` was met on reduced frames, dB.
-fn expected(measured: f64, alias: Option<f64>, plan: &EnlargePlan) -> f64 {
-    if plan.method.is_multi_frame() {
-        FIT.0 * measured + FIT.1 * alias.unwrap_or(0.0).min(MOST_ALIAS)
-    } else {
-        measured
-    }
+/// The gain to expect of several frames where `measured` was met on reduced frames, dB.
+fn expected(measured: f64, of: &Evidence, scale: f64) -> f64 {
+    let believed = ((of.share - SHARE.0) / (SHARE.1 - SHARE.0)).clamp(0.0, 1.0);
+    let by_alias = BY_ALIAS.0 * measured.max(0.0) + BY_ALIAS.1 * believed * of.alias.min(MOST_ALIAS);
+    let by_diversity = BY_DIVERSITY.0 + BY_DIVERSITY.1 * believed * of.diversity;
+    let large = (scale - 2.0).clamp(0.0, 1.0);
+    (1.0 - large) * by_alias + large * by_diversity
+}
+
+/// What several frames have to give.
+struct Evidence {
+    /// Of the pictures, from several frames.
+    share: f64,
+    /// Of fine detail that changes with the phase.
+    alias: f64,
+    /// Phases that are met.
+    diversity: f64,
 }
 
 /// Measures the gain on the middles of frames made smaller.
@@ -233,7 +254,8 @@ fn gain(parts: &[Plane], options: &EnlargeOptions, plan: &EnlargePlan) -> Result
     let Some((rows, columns)) = parts.first().map(|p| p.dim()) else { return Ok(None) };
     let small = [rows as f64 / ratio[0], columns as f64 / ratio[1]].map(|size| size as usize);
     let large = [0, 1].map(|axis| (small[axis] as f64 * ratio[axis]).round() as usize);
-    if options.method == Method::None || small[0] < LEAST || small[1] < LEAST || large == small {
+    let changes = options.method != Method::None || options.refine.is_some();
+    if !changes || small[0] < LEAST || small[1] < LEAST || large == small {
         return Ok(None);
     }
     let gray = PictureLayout { family: ColorFamily::Gray, chroma_log2: (0, 0), alpha: false, ..plan.from.clone() };
@@ -248,7 +270,8 @@ fn gain(parts: &[Plane], options: &EnlargeOptions, plan: &EnlargePlan) -> Result
     };
     let frames: Vec<Vec<Plane>> = truth.iter().map(reduced).collect();
     let scale = Some(Scale::Size(large[1], large[0]));
-    let lanczos = EnlargeOptions { method: Method::Interpolate(Filter::Lanczos), scale, ..options.clone() };
+    let lanczos =
+        EnlargeOptions { method: Method::Interpolate(Filter::Lanczos), scale, refine: None, ..options.clone() };
     let (plain, made) =
         (enlarged(&frames, &from, lanczos)?, enlarged(&frames, &from, EnlargeOptions { scale, ..options.clone() })?);
     // The frames with whole windows, if there are any.
@@ -285,6 +308,17 @@ mod tests {
     fn maps(rows: usize, columns: usize, down: f32, right: f32) -> Maps {
         let plane = |value| Plane::from_elem((rows, columns), value);
         Maps { motion: [plane(down), plane(right)], confidence: plane(1.0), gate: plane(1.0) }
+    }
+
+    #[test]
+    fn gain_is_foretold_as_it_was_fitted() {
+        let of =
+            |measured, share, alias, diversity, scale| expected(measured, &Evidence { share, alias, diversity }, scale);
+        assert!((of(2.4, 1.0, 0.115, 0.76, 2.0) - 5.5).abs() < 0.1, "a sharp camera, x2");
+        assert!((of(1.4, 1.0, 0.075, 0.54, 4.0) - 2.4).abs() < 0.1, "the same, x4");
+        assert_eq!(of(-1.2, 0.5, 0.167, 0.67, 2.0), 0.0, "flames");
+        assert!((of(2.0, 0.6, 0.1, 0.5, 3.0) - 0.2).abs() < 1e-9, "flames, x3");
+        assert!((of(1.0, 1.0, 0.0, 0.5, 2.5) - (1.4 + 2.2) / 2.0).abs() < 1e-9, "between the two rules");
     }
 
     #[test]

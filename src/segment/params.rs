@@ -96,6 +96,32 @@ pub struct RefineParams {
     pub tile: String,
 }
 
+impl RefineParams {
+    /// The network with its options, of several scales in one file the one for `scale`; 2 if `None`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for names that do not exist; [`Kind::Mismatch`] if the weights are other ones; those of reading them.
+    pub fn options(&self, scale: Option<f64>) -> Result<RefineOptions> {
+        let mut checkpoint = self.model.open()?;
+        if let Some((share, other)) = &self.blend {
+            let second = other.open()?;
+            checkpoint = checkpoint.blended(&second, *share).map_err(|error| error.file(Path::new(&other.name)))?;
+        }
+        let wanted = scale.unwrap_or(2.0) / self.fuse_scale.unwrap_or(1.0);
+        let network = Network::of_scale(&checkpoint, wanted).map_err(|e| e.file(Path::new(&self.model.name)))?;
+        Ok(RefineOptions {
+            fuse_scale: self.fuse_scale,
+            consistency: self.consistency,
+            settings: Settings {
+                device: self.device.parse()?,
+                precision: self.precision.parse()?,
+                tile: self.tile.parse()?,
+            },
+            ..RefineOptions::new(Arc::new(network))
+        })
+    }
+}
+
 /// A file of weights, or the name of built-in ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,29 +208,8 @@ impl Params {
             blur: self.blur.map(Blur::from),
             parts: Parts::default(),
             light: self.light.parse::<LightDomain>()?,
-            refine: self.refine.as_ref().map(|refine| self.network(refine)).transpose()?,
-        })
-    }
-
-    /// The network with its options.
-    fn network(&self, refine: &RefineParams) -> Result<RefineOptions> {
-        let mut checkpoint = refine.model.open()?;
-        if let Some((share, other)) = &refine.blend {
-            let second = other.open()?;
-            checkpoint = checkpoint.blended(&second, *share).map_err(|error| error.file(Path::new(&other.name)))?;
-        }
-        // A size is no factor before the video is read, so it counts as the default.
-        let wanted = self.scale.unwrap_or(2.0) / refine.fuse_scale.unwrap_or(1.0);
-        let network = Network::of_scale(&checkpoint, wanted).map_err(|e| e.file(Path::new(&refine.model.name)))?;
-        Ok(RefineOptions {
-            fuse_scale: refine.fuse_scale,
-            consistency: refine.consistency,
-            settings: Settings {
-                device: refine.device.parse()?,
-                precision: refine.precision.parse()?,
-                tile: refine.tile.parse()?,
-            },
-            ..RefineOptions::new(Arc::new(network))
+            // A size is no factor before the video is read, so it counts as the default.
+            refine: self.refine.as_ref().map(|refine| refine.options(self.scale)).transpose()?,
         })
     }
 
