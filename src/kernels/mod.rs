@@ -15,6 +15,7 @@
 pub mod convolution;
 pub(crate) mod measuring;
 pub(crate) mod observation;
+pub(crate) mod pages;
 pub(crate) mod patches;
 pub(crate) mod places;
 pub(crate) mod registration;

@@ -20,14 +20,20 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::{PictureLayout, Plane, PlanePool};
 use crate::fuse::{Appearance, Held, Options, Reconstructor, reconstructed_layout};
 use crate::kernels::CpuLevel;
+use crate::kernels::pages::ask_for_huge;
 use crate::light::Light;
 use crate::refine::{Device, Runner};
 use crate::resample::{Filter, PictureResampler};
 
 /// Pixels of the largest pictures of which each thread refines its own: threads that share a small one wait for each other (with
-/// RRDBNet two threads take 1.22 times the work at 128x128, and no more than one at 192x108), and larger ones do not share a
+/// RRDBNet two threads take 1.22 times the work at 128x128, and no more than one at 192x108), and many larger ones do not share a
 /// cache well.
 const SMALL: usize = 128 * 128;
+/// The same for [`FEW`] threads. Where two do not have a cache in common, which virtual machines do not tell, one picture shared takes
+/// 1.2 times as long as two of their own (Compact at 480x270); where they have, both take the same.
+const MIDDLING: usize = 1 << 19;
+/// So many threads, whose groups of layers have place in 32 MiB of cache together.
+const FEW: usize = 2;
 
 /// Pictures of the method in, results of the network out, in order.
 pub(super) struct FrameRefiner {
@@ -36,8 +42,6 @@ pub(super) struct FrameRefiner {
     /// One for each picture at a time.
     inputs: Vec<Array3<f32>>,
     size: (usize, usize, usize),
-    /// Threads for each of several.
-    workers: usize,
     bytes: u64,
     used: Used,
 }
@@ -81,11 +85,11 @@ pub(super) fn refining(
     let (rows, columns) = entrance.taken();
     let taken = (input.channels(), rows, columns);
     let size = (taken.0, rows * scale, columns * scale);
-    let Shares { lanes, workers, bytes } = share(plan, &runner, (taken, size), memory);
+    let Shares { lanes, bytes } = share(plan, &runner, (taken, size), memory);
     let inputs = vec![Array3::zeros(taken); lanes];
     let holder = if plan.holds() { Some(Holder::new(plan, cpu)?) } else { None };
     let (used, to) = (Used::default(), plan.to.clone());
-    let refiner = FrameRefiner { runner, entrance, inputs, size, workers, bytes, used: Arc::clone(&used) };
+    let refiner = FrameRefiner { runner, entrance, inputs, size, bytes, used: Arc::clone(&used) };
     Ok(Some((refiner, FrameHolder { exit, holder, to, middle, small, large, used, keep: lanes })))
 }
 
@@ -96,8 +100,6 @@ type Size = (usize, usize, usize);
 struct Shares {
     /// Pictures at a time.
     lanes: usize,
-    /// Threads for each.
-    workers: usize,
     /// All that it takes.
     bytes: u64,
 }
@@ -115,22 +117,22 @@ fn share(plan: &EnlargePlan, runner: &Runner, (taken, made): (Size, Size), memor
         None => NETWORK_MEMORY,
         Some(memory) => memory.saturating_sub(others(lanes)).min(NETWORK_MEMORY),
     };
-    let run = |workers: usize| runner.memory(taken.1, taken.2, workers);
+    let run = |lanes: usize| runner.memory(lanes, taken.1, taken.2);
     let threads = rayon::current_num_threads();
-    let is_small = taken.1 * taken.2 <= SMALL && plan.refine.as_ref().is_some_and(|r| r.settings.device == Device::Cpu);
-    let fits = |lanes: &usize| *lanes as u64 * run(1) <= left(*lanes);
+    let most = if threads <= FEW { MIDDLING } else { SMALL };
+    let is_small = taken.1 * taken.2 <= most && plan.refine.as_ref().is_some_and(|r| r.settings.device == Device::Cpu);
+    let fits = |lanes: &usize| run(*lanes) <= left(*lanes);
     let lanes = if is_small { (2..=threads).rev().find(fits).unwrap_or(1) } else { 1 };
-    let workers = if lanes > 1 { 1 } else { threads };
     if lanes == 1 {
         // Pieces are chosen by what pictures take; what threads need beside may ask for smaller ones.
         let mut limit = left(1);
         runner.limit(limit);
-        while run(workers) > left(1) && limit > 0 {
-            limit = limit.saturating_sub(run(workers) - left(1));
+        while run(1) > left(1) && limit > 0 {
+            limit = limit.saturating_sub(run(1) - left(1));
             runner.limit(limit);
         }
     }
-    Shares { lanes, workers, bytes: others(lanes) + lanes as u64 * run(workers) }
+    Shares { lanes, bytes: others(lanes) + run(lanes) }
 }
 
 impl FrameRefiner {
@@ -144,22 +146,40 @@ impl FrameRefiner {
         self.bytes
     }
 
+    /// Takes the memory of runs and their results before the first picture is there: by all threads, while few have anything to do.
+    /// Where there is not enough, runs will say so.
+    pub(super) fn prepare(&mut self) {
+        let (_, rows, columns) = self.inputs.first().map_or((0, 0, 0), Array3::dim);
+        let _ = self.runner.reserve(self.lanes(), rows, columns);
+        let made: Vec<_> = (0..self.lanes()).into_par_iter().map(|_| written(self.size)).collect();
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+    }
+
     /// Runs the network on pictures, at most [`Self::lanes`].
     pub(super) fn refine(&mut self, batch: Vec<Enlarged>) -> Result<Vec<Refined>> {
         for (enlarged, input) in batch.iter().zip(&mut self.inputs) {
             self.entrance.enter(&enlarged.frame.planes, input);
         }
-        // A picture that comes alone, the last one or the only one, has all threads.
-        let workers = if batch.len() == 1 { rayon::current_num_threads() } else { self.workers };
-        let refined = batch.into_par_iter().zip(&self.inputs).map(|(enlarged, input)| {
-            let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut made = used.unwrap_or_else(|| Array3::zeros(self.size));
-            let index = enlarged.frame.index;
-            self.runner.run_by(workers, input.view(), made.view_mut()).map_err(|e| e.at(Stage::Refine, Some(index)))?;
-            Ok(Refined { enlarged, made })
-        });
-        refined.collect()
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made: Vec<_> = batch.iter().map(|_| used.pop()).collect();
+        drop(used);
+        made.par_iter_mut().filter(|made| made.is_none()).for_each(|made| *made = Some(written(self.size)));
+        let mut made: Vec<_> = made.into_iter().flatten().collect();
+        let pictures = self.inputs.iter().zip(&mut made).map(|(input, made)| (input.view(), made.view_mut()));
+        let index = batch.first().map(|enlarged| enlarged.frame.index);
+        self.runner.run_all(&mut pictures.collect::<Vec<_>>()).map_err(|e| e.at(Stage::Refine, index))?;
+        Ok(batch.into_iter().zip(made).map(|(enlarged, made)| Refined { enlarged, made }).collect())
     }
+}
+
+/// Memory for a result, taken from the system at once.
+fn written(size: Size) -> Array3<f32> {
+    let mut made = Array3::zeros(size);
+    if let Some(values) = made.as_slice_mut() {
+        ask_for_huge(values);
+        std::hint::black_box(values).fill(0.0);
+    }
+    made
 }
 
 impl FrameHolder {

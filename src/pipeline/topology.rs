@@ -147,6 +147,7 @@ fn refine(
     pool: &rayon::ThreadPool,
     control: &Control,
 ) -> Result<()> {
+    control.timed(Stage::Refine, 0, || pool.install(|| refiner.prepare()));
     for enlarged in input {
         let mut batch = vec![enlarged];
         batch.extend(input.iter().take(refiner.lanes() - 1));

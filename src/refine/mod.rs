@@ -19,7 +19,7 @@ use std::path::Path;
 
 pub use candle::{Device, OnDevice};
 pub use checkpoint::{Checkpoint, DType, Format, Tensor};
-pub use engine::{Engine, Precision};
+pub use engine::{Engine, Pair, Precision};
 pub use network::{Border, Convolution, Input, Network, Node, Op, Value};
 pub use reference::{Picture, run};
 pub use runner::Runner;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ndarray::{ArrayView3, ArrayViewMut3, s};
 
 use super::candle::{Device, OnDevice};
-use super::engine::Engine;
+use super::engine::{Engine, Pair};
 use super::network::{Input, Network};
 use super::reference::Picture;
 use super::settings::{Settings, Tile};
@@ -93,15 +93,17 @@ impl Runner {
         if let Executor::Engine(engine) = &self.executor { engine.weights() } else { 0 }
     }
 
-    /// Bytes that a run on `rows x columns` pixels by so many threads takes here (on another device, there).
-    pub fn memory(&self, rows: usize, columns: usize, workers: usize) -> u64 {
+    /// Bytes that a run on so many pictures of `rows x columns` pixels at once takes here, on the current pool (on another device,
+    /// there).
+    pub fn memory(&self, pictures: usize, rows: usize, columns: usize) -> u64 {
         let pieces = self.pieces((rows, columns));
-        let bytes = |piece: &Piece| self.bytes(workers, (piece.read[0].len(), piece.read[1].len()));
+        let workers = rayon::current_num_threads();
+        let bytes = |piece: &Piece| self.bytes(pictures, workers, (piece.read[0].len(), piece.read[1].len()));
         let piece = pieces.iter().map(bytes).max().unwrap_or(0);
         // Pieces that are not the whole picture are computed beside it.
         let beside = |piece: &Piece| {
             let pixels = piece.read[0].len() * piece.read[1].len();
-            4 * (self.input.channels() * pixels * (1 + self.scale * self.scale)) as u64
+            4 * (pictures * self.input.channels() * pixels * (1 + self.scale * self.scale)) as u64
         };
         piece + if pieces.len() > 1 { pieces.iter().map(beside).max().unwrap_or(0) } else { 0 }
     }
@@ -111,10 +113,27 @@ impl Runner {
         self.memory.store(bytes, Ordering::Relaxed);
     }
 
-    fn execute(&self, workers: usize, input: ArrayView3<'_, f32>, out: ArrayViewMut3<'_, f32>) -> Result<()> {
+    /// Takes the memory of runs on so many pictures of `rows x columns` pixels at once before they come, on the current pool.
+    ///
+    /// # Errors
+    /// [`Kind::Resource`] if there is not enough.
+    pub fn reserve(&self, pictures: usize, rows: usize, columns: usize) -> Result<()> {
+        let pieces = self.pieces((rows, columns));
+        let fill = |side: &Range<usize>| side.len().next_multiple_of(self.multiple);
+        match (&self.executor, pieces.iter().max_by_key(|piece| piece.read[0].len() * piece.read[1].len())) {
+            (Executor::Engine(engine), Some(Piece { read: [rows, columns], .. })) => {
+                engine.reserve(pictures, fill(rows), fill(columns))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn execute(&self, pictures: &mut [Pair<'_>]) -> Result<()> {
         match &self.executor {
-            Executor::Engine(engine) => engine.run_by(workers, input, out),
-            Executor::Device(device, _) => device.run(input, out),
+            Executor::Engine(engine) => engine.run_all(pictures),
+            Executor::Device(device, _) => {
+                pictures.iter_mut().try_for_each(|(input, out)| device.run(input.view(), out.view_mut()))
+            }
         }
     }
 
@@ -125,24 +144,28 @@ impl Runner {
     /// # Errors
     /// [`Kind::Usage`] if sizes do not fit; [`Kind::Resource`] where even the smallest pieces are too large.
     pub fn run(&self, input: ArrayView3<'_, f32>, out: ArrayViewMut3<'_, f32>) -> Result<()> {
-        self.run_by(rayon::current_num_threads(), input, out)
+        self.run_all(&mut [(input, out)])
     }
 
-    /// The same on so many threads of the current pool; the result is the same.
+    /// The same on pictures of one size at once, at most one for each thread of the current pool; results are the same.
     ///
     /// # Errors
     /// As for [`Self::run`].
-    pub fn run_by(&self, workers: usize, input: ArrayView3<'_, f32>, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
-        let (channels, rows, columns) = input.dim();
-        let ((_, high, wide), scale) = (out.dim(), self.scale());
-        let fits = channels == self.input().channels() && (high, wide) == (rows * scale, columns * scale);
-        if !fits || rows * columns == 0 {
-            let message = format!("{channels} channels of {columns}x{rows} to {wide}x{high} by a network x{scale}");
-            return Err(Error::new(Kind::Usage, message));
+    pub fn run_all(&self, pictures: &mut [Pair<'_>]) -> Result<()> {
+        let Some((_, rows, columns)) = pictures.first().map(|(input, _)| input.dim()) else { return Ok(()) };
+        for (input, out) in pictures.iter() {
+            let (channels, high, wide) = input.dim();
+            let ((_, made_high, made_wide), scale) = (out.dim(), self.scale());
+            let fits = channels == self.input().channels() && (made_high, made_wide) == (rows * scale, columns * scale);
+            if !fits || (high, wide) != (rows, columns) || rows * columns == 0 {
+                let message =
+                    format!("{channels} channels of {wide}x{high} to {made_wide}x{made_high} by a network x{scale}");
+                return Err(Error::new(Kind::Usage, message));
+            }
         }
         loop {
             let pieces = self.pieces((rows, columns));
-            match self.run_pieces(&pieces, workers, input, &mut out) {
+            match self.run_pieces(&pieces, pictures) {
                 Err(error) if error.kind() == Kind::Resource && self.tile == Tile::Auto => {
                     let used = self.largest(&pieces);
                     self.memory.store(used / 2, Ordering::Relaxed);
@@ -155,44 +178,48 @@ impl Runner {
         }
     }
 
-    fn run_pieces(
-        &self,
-        pieces: &[Piece],
-        workers: usize,
-        input: ArrayView3<'_, f32>,
-        out: &mut ArrayViewMut3<'_, f32>,
-    ) -> Result<()> {
+    fn run_pieces(&self, pieces: &[Piece], pictures: &mut [Pair<'_>]) -> Result<()> {
         let (scale, multiple) = (self.scale, self.multiple);
         for Piece { own: [rows, columns], read: [from_rows, from_columns] } in pieces {
-            let seen = input.slice(s![.., from_rows.clone(), from_columns.clone()]);
             let whole = rows == from_rows && columns == from_columns;
-            let mut part = out.slice_mut(s![.., scaled(rows, scale), scaled(columns, scale)]);
+            let seen = s![.., from_rows.clone(), from_columns.clone()];
+            let part = s![.., scaled(rows, scale), scaled(columns, scale)];
             if whole && rows.len().is_multiple_of(multiple) && columns.len().is_multiple_of(multiple) {
-                self.execute(workers, seen, part)?;
+                let pairs =
+                    pictures.iter_mut().map(|(input, out)| (input.slice(seen.clone()), out.slice_mut(part.clone())));
+                self.execute(&mut pairs.collect::<Vec<_>>())?;
                 continue;
             }
-            let filled = filled(seen, multiple);
-            let (_, high, wide) = filled.dim();
-            let mut made = Picture::zeros((part.dim().0, high * scale, wide * scale));
-            self.execute(workers, filled.view(), made.view_mut())?;
+            let filled: Vec<Picture> =
+                pictures.iter().map(|(input, _)| filled(input.slice(seen.clone()), multiple)).collect();
+            let size = |(filled, (_, out)): (&Picture, &Pair<'_>)| {
+                let (_, high, wide) = filled.dim();
+                Picture::zeros((out.dim().0, high * scale, wide * scale))
+            };
+            let mut made: Vec<Picture> = filled.iter().zip(pictures.iter()).map(size).collect();
+            let pairs = filled.iter().zip(&mut made).map(|(filled, made)| (filled.view(), made.view_mut()));
+            self.execute(&mut pairs.collect::<Vec<_>>())?;
             let inside = |own: &Range<usize>, read: &Range<usize>| own.start - read.start..own.end - read.start;
             let (rows, columns) = (inside(rows, from_rows), inside(columns, from_columns));
-            part.assign(&made.slice(s![.., scaled(&rows, scale), scaled(&columns, scale)]));
+            for ((_, out), made) in pictures.iter_mut().zip(&made) {
+                let own = made.slice(s![.., scaled(&rows, scale), scaled(&columns, scale)]);
+                out.slice_mut(part.clone()).assign(&own);
+            }
         }
         Ok(())
     }
 
     /// Most bytes that one of the pieces takes.
     fn largest(&self, pieces: &[Piece]) -> u64 {
-        pieces.iter().map(|piece| self.bytes(0, (piece.read[0].len(), piece.read[1].len()))).max().unwrap_or(0)
+        pieces.iter().map(|piece| self.bytes(1, 0, (piece.read[0].len(), piece.read[1].len()))).max().unwrap_or(0)
     }
 
-    /// Bytes of a run on so many rows and columns by so many threads. How pictures are divided must not depend on threads: that is
-    /// asked for none.
-    fn bytes(&self, workers: usize, (rows, columns): (usize, usize)) -> u64 {
+    /// Bytes of a run on so many pictures of so many rows and columns by so many threads. How pictures are divided must not depend on
+    /// threads: that is asked for none.
+    fn bytes(&self, pictures: usize, workers: usize, (rows, columns): (usize, usize)) -> u64 {
         let fill = |side: usize| side.next_multiple_of(self.multiple);
         match &self.executor {
-            Executor::Engine(engine) => engine.memory_of(workers, fill(rows), fill(columns)),
+            Executor::Engine(engine) => engine.memory_of(pictures, workers, fill(rows), fill(columns)),
             Executor::Device(_, each) => each * (fill(rows) * fill(columns)) as u64,
         }
     }
@@ -240,7 +267,7 @@ impl Runner {
         let mut choices: Vec<(usize, usize)> =
             counts(rows).flat_map(|down| counts(columns).map(move |across| (down, across))).collect();
         choices.sort_by_key(|choice| size(*choice).0 * choice.0 * size(*choice).1 * choice.1);
-        let fitting = choices.iter().copied().find(|choice| self.bytes(0, size(*choice)) <= limit);
+        let fitting = choices.iter().copied().find(|choice| self.bytes(1, 0, size(*choice)) <= limit);
         let least = || choices.iter().copied().min_by_key(|choice| size(*choice).0 * size(*choice).1);
         let (down, across) = fitting.or_else(least).unwrap_or((1, 1));
         (side(rows, down), side(columns, across))

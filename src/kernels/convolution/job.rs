@@ -22,8 +22,8 @@ const SPINS: u32 = 200;
 
 /// Memory of one run at a time.
 pub(crate) struct Memory {
-    /// The program and the size that it is laid out for.
-    owner: Option<(u64, (usize, usize))>,
+    /// The program, size and number of workers that it is laid out for.
+    owner: Option<(u64, (usize, usize), usize)>,
     pictures: Arena,
     /// For pixels and sums of all workers, and the numbers of each.
     scratch: Arena,
@@ -80,7 +80,7 @@ impl Memory {
             self.scratch = Arena::new(0);
             self.scratch = Arena::huge(workers * self.each)?;
         }
-        if self.owner == Some((plan.program, plan.input)) {
+        if self.owner == Some(plan.owner()) {
             return Ok(());
         }
         self.planes = (0..plan.steps.len()).map(|step| planes(program, plan, step, &self.pictures)).collect();
@@ -92,7 +92,7 @@ impl Memory {
         self.clear(plan);
         let counters = |n: usize| (0..n).map(|_| AtomicU32::new(0)).collect();
         (self.done, self.total) = (counters(plan.counters), counters(plan.steps.len()));
-        self.owner = Some((plan.program, plan.input));
+        self.owner = Some(plan.owner());
         Ok(())
     }
 
@@ -171,7 +171,7 @@ impl<'a> Job<'a> {
         assert_eq!(input.dim(), (program.channels, plan.input.0, plan.input.1), "the input");
         assert_eq!(output.dim(), (channels, plan.output.0, plan.output.1), "the result");
         assert_eq!(program.id, plan.program, "the plan of this program");
-        assert_eq!(memory.owner, Some((plan.program, plan.input)), "memory of this plan");
+        assert_eq!(memory.owner, Some(plan.owner()), "memory of this plan");
         let (from, to) = (input.strides(), output.strides());
         let together = |columns: usize, stride: isize| columns == 1 || stride == 1;
         if !together(plan.input.1, from[2]) || !together(plan.output.1, to[2]) {

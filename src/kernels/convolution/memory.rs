@@ -3,10 +3,10 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
+use super::super::pages::{HUGE, advise};
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
-/// Bytes of a huge page.
-const HUGE: usize = 2 << 20;
 
 /// Memory that the system does not give: so many bytes.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +40,9 @@ impl Arena {
     fn zeroed(floats: usize, layout: Layout, huge: bool) -> Result<Self, NoMemory> {
         // SAFETY: the layout has at least one line.
         let start = NonNull::new(unsafe { alloc(layout) }).ok_or(NoMemory(layout.size()))?;
-        #[cfg(target_os = "linux")]
         if huge {
-            // SAFETY: the pages belong to this memory alone, and the advice changes nothing that is in them. Systems that do not take it
-            // say so, which does no harm.
-            unsafe { libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
+            // SAFETY: the pages belong to this memory alone.
+            unsafe { advise(start.as_ptr(), layout.size()) };
         }
         // SAFETY: the memory is as large as its layout.
         unsafe { start.as_ptr().write_bytes(0, layout.size()) };

@@ -8,6 +8,7 @@ mod compile;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ndarray::{Array3, ArrayView3, ArrayViewMut3};
+use rayon::prelude::*;
 
 use super::network::{Input, Network};
 use crate::error::{Error, Kind, Result};
@@ -16,6 +17,9 @@ use crate::kernels::convolution::{Job, Memory, NoMemory, Plan, Program};
 
 /// Sizes whose plans are kept.
 const PLANS: usize = 8;
+
+/// A picture, and where the result goes.
+pub type Pair<'a> = (ArrayView3<'a, f32>, ArrayViewMut3<'a, f32>);
 
 /// How numbers are multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,12 +84,31 @@ impl Engine {
 
     /// Bytes of the buffers of one run with an input of this size, on the current pool. Two runs at once take it twice.
     pub fn memory(&self, rows: usize, columns: usize) -> u64 {
-        self.memory_of(rayon::current_num_threads(), rows, columns)
+        self.memory_of(1, rayon::current_num_threads(), rows, columns)
     }
 
-    /// The same for so many threads.
-    pub(super) fn memory_of(&self, workers: usize, rows: usize, columns: usize) -> u64 {
-        self.plan(rows, columns, workers).bytes(workers)
+    /// The same for so many pictures at once and so many threads.
+    pub(super) fn memory_of(&self, pictures: usize, workers: usize, rows: usize, columns: usize) -> u64 {
+        let plans = [pictures, 1].map(|pictures| self.plan(rows, columns, workers / pictures));
+        pictures as u64 * plans.map(|plan| plan.bytes(workers)).into_iter().max().unwrap_or(0)
+    }
+
+    /// Takes the memory of runs on so many pictures at once, and on one, before there are pictures: on all threads of the pool.
+    ///
+    /// # Errors
+    /// [`Kind::Resource`] if there is not enough.
+    pub(super) fn reserve(&self, pictures: usize, rows: usize, columns: usize) -> Result<()> {
+        let workers = rayon::current_num_threads();
+        let mut plans = [pictures, 1].map(|pictures| self.plan(rows, columns, workers / pictures));
+        plans.sort_by_key(|plan| std::cmp::Reverse(plan.bytes(workers)));
+        let taken = (0..pictures).into_par_iter().map(|_| {
+            let mut memory = self.memory_for(&plans[0], workers)?;
+            memory.fit(&self.program, &plans[1], workers).map_err(too_large)?;
+            Ok(memory)
+        });
+        let taken = taken.collect::<Result<Vec<_>>>()?;
+        locked(&self.spare).extend(taken);
+        Ok(())
     }
 
     /// Bytes of the buffers that are kept for the next run.
@@ -100,70 +123,74 @@ impl Engine {
     /// [`Kind::Usage`] if the channels are not the network's, a side is 0 or not a multiple of [`Network::multiple`], or `out` has
     /// not the size of the result; [`Kind::Resource`] if there is not enough memory.
     pub fn run(&self, input: ArrayView3<'_, f32>, out: ArrayViewMut3<'_, f32>) -> Result<()> {
-        self.run_by(rayon::current_num_threads(), input, out)
+        self.run_all(&mut [(input, out)])
     }
 
-    /// The same on so many threads of the pool.
-    pub(super) fn run_by(
-        &self,
-        workers: usize,
-        input: ArrayView3<'_, f32>,
-        mut out: ArrayViewMut3<'_, f32>,
-    ) -> Result<()> {
-        let (_, rows, columns) = input.dim();
-        self.input.check(self.multiple, input.dim())?;
-        let plan = self.plan(rows, columns, workers);
+    /// The same on pictures of one size, all at once: each by threads of its own, which then help with the others. They are not more
+    /// than the threads.
+    pub(super) fn run_all(&self, pictures: &mut [Pair<'_>]) -> Result<()> {
+        let Some((rows, columns)) = pictures.first().map(|(input, _)| (input.dim().1, input.dim().2)) else {
+            return Ok(());
+        };
+        let workers = rayon::current_num_threads();
+        let plan = self.plan(rows, columns, workers / pictures.len());
         let (channels, (height, width)) = (self.program.outputs(), plan.output());
-        if out.dim() != (channels, height, width) {
-            let (given, by, wide) = out.dim();
-            let message =
-                format!("{given} channels of {wide}x{by} for a result of {channels} channels of {width}x{height}");
-            return Err(Error::new(Kind::Usage, message));
+        for (input, out) in pictures.iter() {
+            self.input.check(self.multiple, input.dim())?;
+            if out.dim() != (channels, height, width) || (input.dim().1, input.dim().2) != (rows, columns) {
+                let (given, by, wide) = out.dim();
+                let message =
+                    format!("{given} channels of {wide}x{by} for a result of {channels} channels of {width}x{height}");
+                return Err(Error::new(Kind::Usage, message));
+            }
         }
-        if self.run_on(&plan, workers, input.view(), out.view_mut())? {
+        if self.run_on(&plan, workers, pictures)? {
             return Ok(());
         }
         // Columns that are not next to each other.
-        let mut whole = Array3::zeros(out.dim());
-        self.run_on(&plan, workers, input.as_standard_layout().view(), whole.view_mut())?;
-        out.assign(&whole);
+        for (input, out) in pictures {
+            let mut whole = Array3::zeros(out.dim());
+            self.run_on(&plan, workers, &mut [(input.as_standard_layout().view(), whole.view_mut())])?;
+            out.assign(&whole);
+        }
         Ok(())
     }
 
-    /// Runs a plan; `false` if columns are not next to each other.
-    fn run_on(
-        &self,
-        plan: &Plan,
-        workers: usize,
-        input: ArrayView3<'_, f32>,
-        mut out: ArrayViewMut3<'_, f32>,
-    ) -> Result<bool> {
-        let too_large = |NoMemory(bytes): NoMemory| {
-            let message =
-                format!("a run of the network needs {} MiB of memory more than there is", bytes.div_ceil(1 << 20));
-            Error::new(Kind::Resource, message).hint("smaller pieces take less: --tile")
-        };
-        let spare = locked(&self.spare).pop();
-        let mut memory = match spare {
-            Some(mut memory) => {
-                memory.fit(&self.program, plan, workers).map_err(too_large)?;
-                memory
+    /// Runs a plan on every picture; `false` if columns are not next to each other.
+    fn run_on(&self, plan: &Plan, workers: usize, pictures: &mut [Pair<'_>]) -> Result<bool> {
+        let mut memories = pictures.iter().map(|_| self.memory_for(plan, workers)).collect::<Result<Vec<_>>>()?;
+        let pairs = pictures.iter_mut().zip(&mut memories);
+        let jobs =
+            pairs.map(|((input, out), memory)| Job::new(&self.program, plan, memory, input.view(), out.view_mut()));
+        let jobs: Option<Vec<Job<'_>>> = jobs.collect();
+        if let Some(jobs) = &jobs {
+            // Each begins with a picture of its own; who is done helps with the others, so that all end at once.
+            let work = |worker: usize| {
+                let (before, from) = jobs.split_at(worker * jobs.len() / workers);
+                from.iter().chain(before).for_each(Job::work);
+            };
+            match workers {
+                1 => work(0),
+                _ => rayon::scope(|scope| (0..workers).for_each(|worker| scope.spawn(move |_| work(worker)))),
             }
-            None => Memory::new(&self.program, plan, workers).map_err(too_large)?,
-        };
-        let Some(job) = Job::new(&self.program, plan, &mut memory, input, out.view_mut()) else {
-            locked(&self.spare).push(memory);
-            return Ok(false);
-        };
-        match workers {
-            1 => job.work(),
-            _ => rayon::scope(|scope| (0..workers).for_each(|_| scope.spawn(|_| job.work()))),
+            if !jobs.iter().all(Job::is_complete) {
+                return Err(Error::new(Kind::Bug, "a network was not run to its end"));
+            }
         }
-        if !job.is_complete() {
-            return Err(Error::new(Kind::Bug, "a network was not run to its end"));
+        let has_run = jobs.is_some();
+        drop(jobs);
+        locked(&self.spare).extend(memories);
+        Ok(has_run)
+    }
+
+    /// Memory for a run of a plan: that of a run that is over, or new.
+    fn memory_for(&self, plan: &Plan, workers: usize) -> Result<Memory> {
+        let spare = locked(&self.spare).pop();
+        match spare {
+            Some(mut memory) => memory.fit(&self.program, plan, workers).map(|()| memory),
+            None => Memory::new(&self.program, plan, workers),
         }
-        locked(&self.spare).push(memory);
-        Ok(true)
+        .map_err(too_large)
     }
 
     fn plan(&self, rows: usize, columns: usize, workers: usize) -> Arc<Plan> {
@@ -180,6 +207,11 @@ impl Engine {
         plans.push(Arc::clone(&plan));
         plan
     }
+}
+
+fn too_large(NoMemory(bytes): NoMemory) -> Error {
+    let message = format!("a run of the network needs {} MiB of memory more than there is", bytes.div_ceil(1 << 20));
+    Error::new(Kind::Resource, message).hint("smaller pieces take less: --tile")
 }
 
 /// Nothing is left half-done while these are locked, so a panic elsewhere does no harm.
