@@ -276,15 +276,16 @@ impl<'a> Job<'a> {
         read && step.after.iter().all(over) && self.is_free(step, group)
     }
 
-    /// Whether the rows of a ring that group `group` is written over have been read.
+    /// Whether the rows that group `group` is written over, of a ring or of an earlier picture, have been read.
     fn is_free(&self, step: &Laid, group: usize) -> bool {
         let kept = step.place.map_or(usize::MAX, |place| place.stored / ROWS);
-        let Some(old) = group.checked_sub(kept).filter(|_| !step.ring.is_empty()) else { return true };
-        step.ring.iter().all(|&(reader, reach)| {
+        let is_read = |old: usize, &(reader, reach): &(StepId, usize)| {
             let first = (old * ROWS).saturating_sub(reach) / ROWS;
             let last = ((old * ROWS + ROWS - 1 + reach) / ROWS).min(self.plan.steps[reader].groups - 1);
             (first..=last).all(|group| self.is_done(reader, group))
-        })
+        };
+        let again = group.checked_sub(kept).is_none_or(|old| step.ring.iter().all(|reader| is_read(old, reader)));
+        again && step.over.iter().all(|reader| is_read(group, reader))
     }
 
     fn is_done(&self, step: StepId, group: usize) -> bool {

@@ -64,6 +64,8 @@ pub(super) struct Laid {
     pub(super) after: Vec<StepId>,
     /// Who reads its picture, if that is kept as a ring.
     pub(super) ring: Vec<(StepId, usize)>,
+    /// Who reads the picture that it is written over, row by row, and how far around.
+    pub(super) over: Vec<(StepId, usize)>,
 }
 
 /// A unit of work.
@@ -163,8 +165,8 @@ fn laid(program: &Program, input: (usize, usize), workers: usize) -> Vec<Laid> {
         };
         let groups = rows.div_ceil(ROWS);
         let needs = step.takes.iter().enumerate().map(|(n, &t)| (t, step.reading(n))).collect();
-        let (after, ring) = (Vec::new(), Vec::new());
-        steps.push(Laid { rows, columns, groups, across, place: None, first, needs, after, ring });
+        let (after, ring, over) = (Vec::new(), Vec::new(), Vec::new());
+        steps.push(Laid { rows, columns, groups, across, place: None, first, needs, after, ring, over });
         first += groups;
     }
     steps
@@ -285,6 +287,24 @@ struct Slot {
     until: usize,
     /// The steps that made and read what is in it.
     users: Vec<StepId>,
+    /// Those that read it.
+    readers: Vec<(StepId, Reading)>,
+}
+
+impl Slot {
+    /// Who has to have read the rows of the picture in it that `step` of group `number` is written over; `None` if `step` is not far
+    /// enough behind them. Whoever needs fewer rows is also written where they were just read: in the cache.
+    fn over(&self, step: StepId, group: &std::ops::Range<StepId>, delays: &[usize]) -> Option<Vec<(StepId, usize)>> {
+        let delay = |step: StepId| delays[step - group.start];
+        let over = self.readers.iter().map(|&(reader, reading)| {
+            let Reading::Around(reach) = reading else { return None };
+            // Earlier groups come first in every lane.
+            let is_before =
+                !group.contains(&reader) || reader < step && delay(reader) + reach.div_ceil(ROWS) <= delay(step);
+            is_before.then_some((reader, reach))
+        });
+        over.collect()
+    }
 }
 
 /// Finds a place for every picture, from `start`; the numbers that they take together.
@@ -312,18 +332,27 @@ fn placed(program: &Program, steps: &mut [Laid], groups: &[std::ops::Range<StepI
             let until = readers[step].iter().map(|(reader, _)| group_of(*reader)).max().unwrap_or(number);
             let users: Vec<StepId> =
                 std::iter::once(step).chain(readers[step].iter().map(|(reader, _)| *reader)).collect();
-            let free =
-                slots.iter_mut().find(|slot| slot.until < number && (slot.blocks, slot.shape) == (blocks, shape));
-            if let Some(slot) = free {
+            let mut same = slots.iter_mut().filter(|slot| (slot.blocks, slot.shape) == (blocks, shape));
+            let whole = kept == steps[step].groups;
+            let found = same.find_map(|slot| match slot.over(step, group, &delays) {
+                _ if slot.until < number => Some((slot, None)),
+                Some(over) if slot.until == number && whole => Some((slot, Some(over))),
+                _ => None,
+            });
+            if let Some((slot, over)) = found {
                 steps[step].place = Some(slot.place);
-                steps[step].after = std::mem::replace(&mut slot.users, users);
-                slot.until = until;
+                let before = std::mem::replace(&mut slot.users, users);
+                match over {
+                    Some(over) => steps[step].over = over,
+                    None => steps[step].after = before,
+                }
+                (slot.until, slot.readers) = (until, readers[step].clone());
             } else {
                 let row = padded(laid.columns) * BLOCK;
                 let place = Place { start: end, row, stored: kept * ROWS, plane: kept * ROWS * row + APART };
                 end += blocks * place.plane;
                 steps[step].place = Some(place);
-                slots.push(Slot { blocks, shape, place, until, users });
+                slots.push(Slot { blocks, shape, place, until, users, readers: readers[step].clone() });
             }
         }
     }

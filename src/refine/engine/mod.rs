@@ -132,11 +132,11 @@ impl Engine {
         let Some((rows, columns)) = pictures.first().map(|(input, _)| (input.dim().1, input.dim().2)) else {
             return Ok(());
         };
+        pictures.iter().try_for_each(|(input, _)| self.input.check(self.multiple, input.dim()))?;
         let workers = rayon::current_num_threads();
         let plan = self.plan(rows, columns, workers / pictures.len());
         let (channels, (height, width)) = (self.program.outputs(), plan.output());
         for (input, out) in pictures.iter() {
-            self.input.check(self.multiple, input.dim())?;
             if out.dim() != (channels, height, width) || (input.dim().1, input.dim().2) != (rows, columns) {
                 let (given, by, wide) = out.dim();
                 let message =
