@@ -1,12 +1,10 @@
-//! The last two stages where there is a network: `refine` runs it on every picture, `hold` makes its results pictures of the video
-//! again and holds them to what the camera saw.
+//! The last two stages where there is a network: `refine` runs it on every picture and makes its results pictures of the video again,
+//! `hold` holds them to what the camera saw.
 //!
 //! A network knows pictures, not this one: it shifts colours and invents. Back-projection against the frames of the window
 //! (`fuse`, the observation model of the reconstruction) takes out what they contradict and leaves what they cannot tell.
 //! Pictures are held on the grid that frames are reconstructed at; where the output's is another one, the correction is carried
 //! over to it.
-
-use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::Array3;
 use rayon::prelude::*;
@@ -35,39 +33,38 @@ const MIDDLING: usize = 1 << 19;
 /// So many threads, whose groups of layers have place in 32 MiB of cache together.
 const FEW: usize = 2;
 
-/// Pictures of the method in, results of the network out, in order.
+/// Pictures of the method in, what the network makes of them out, in order.
 pub(super) struct FrameRefiner {
     runner: Runner,
     entrance: Entrance,
-    /// One for each picture at a time.
-    inputs: Vec<Array3<f32>>,
-    size: (usize, usize, usize),
+    exit: Exit,
+    /// What goes into the network and what comes out, for each picture at a time.
+    ways: Vec<Passage>,
+    to: PictureLayout,
+    /// Where planes of finished pictures come from.
+    large: PlanePool,
     bytes: u64,
-    used: Used,
 }
 
-/// Results of the network in, finished pictures out, in order.
+/// What the network has made in, finished pictures out, in order.
 pub(super) struct FrameHolder {
-    exit: Exit,
     holder: Option<Holder>,
-    to: PictureLayout,
-    /// Where planes of the method's pictures come from and go.
+    /// Where planes of the method's pictures go.
     middle: PlanePool,
     small: PlanePool,
-    large: PlanePool,
-    used: Used,
-    /// Results that are kept to be used again.
-    keep: usize,
 }
 
 /// A picture of the method and what the network made of it.
 pub(super) struct Refined {
     pub(super) enlarged: Enlarged,
-    made: Array3<f32>,
+    planes: Vec<Plane>,
 }
 
-/// Memory of results that are done with.
-type Used = Arc<Mutex<Vec<Array3<f32>>>>;
+/// A picture on its way through the network.
+struct Passage {
+    taken: Array3<f32>,
+    made: Array3<f32>,
+}
 
 /// What `plan` asks for beyond the method; `None` if it is no network. Planes of frames that are done with go to `small`, those of
 /// finished pictures come from `large`, those of the method's go to `middle`. All takes at most `memory` bytes, if that is given and
@@ -86,11 +83,10 @@ pub(super) fn refining(
     let taken = (input.channels(), rows, columns);
     let size = (taken.0, rows * scale, columns * scale);
     let Shares { lanes, bytes } = share(plan, &runner, (taken, size), memory);
-    let inputs = vec![Array3::zeros(taken); lanes];
+    let ways = (0..lanes).map(|_| Passage { taken: Array3::zeros(taken), made: Array3::zeros(size) }).collect();
     let holder = if plan.holds() { Some(Holder::new(plan, cpu)?) } else { None };
-    let (used, to) = (Used::default(), plan.to.clone());
-    let refiner = FrameRefiner { runner, entrance, inputs, size, bytes, used: Arc::clone(&used) };
-    Ok(Some((refiner, FrameHolder { exit, holder, to, middle, small, large, used, keep: lanes })))
+    let refiner = FrameRefiner { runner, entrance, exit, ways, to: plan.to.clone(), large, bytes };
+    Ok(Some((refiner, FrameHolder { holder, middle, small })))
 }
 
 /// Channels, rows, columns.
@@ -110,8 +106,9 @@ fn share(plan: &EnlargePlan, runner: &Runner, (taken, made): (Size, Size), memor
     // The picture on its way into the network, those of the method, and a detour of the last one.
     let beside = 4 * numbers(taken) as u64 + 2 * frame_bytes(&plan.middle) + 3 * frame_bytes(&plan.to);
     let others = |lanes: usize| {
-        let pictures = lanes * numbers(taken) + (lanes + 1) * numbers(made);
-        runner.weights() + beside + 4 * pictures as u64
+        let passages = lanes * (numbers(taken) + numbers(made));
+        let planes = lanes as u64 * frame_bytes(&plan.to) + (lanes - 1) as u64 * frame_bytes(&plan.middle);
+        runner.weights() + beside + 4 * passages as u64 + planes
     };
     let left = |lanes: usize| match memory {
         None => NETWORK_MEMORY,
@@ -138,7 +135,7 @@ fn share(plan: &EnlargePlan, runner: &Runner, (taken, made): (Size, Size), memor
 impl FrameRefiner {
     /// Pictures that are refined at a time.
     pub(super) fn lanes(&self) -> usize {
-        self.inputs.len()
+        self.ways.len()
     }
 
     /// Bytes that the network, its runs, and its pictures take.
@@ -149,37 +146,30 @@ impl FrameRefiner {
     /// Takes the memory of runs and their results before the first picture is there: by all threads, while few have anything to do.
     /// Where there is not enough, runs will say so.
     pub(super) fn prepare(&mut self) {
-        let (_, rows, columns) = self.inputs.first().map_or((0, 0, 0), Array3::dim);
+        let (_, rows, columns) = self.ways.first().map_or((0, 0, 0), |way| way.taken.dim());
         let _ = self.runner.reserve(self.lanes(), rows, columns);
-        let made: Vec<_> = (0..self.lanes()).into_par_iter().map(|_| written(self.size)).collect();
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+        self.ways.par_iter_mut().filter_map(|way| way.made.as_slice_mut()).for_each(|values| {
+            ask_for_huge(values);
+            std::hint::black_box(values).fill(0.0);
+        });
     }
 
     /// Runs the network on pictures, at most [`Self::lanes`].
     pub(super) fn refine(&mut self, batch: Vec<Enlarged>) -> Result<Vec<Refined>> {
-        for (enlarged, input) in batch.iter().zip(&mut self.inputs) {
-            self.entrance.enter(&enlarged.frame.planes, input);
+        for (enlarged, way) in batch.iter().zip(&mut self.ways) {
+            self.entrance.enter(&enlarged.frame.planes, &mut way.taken);
         }
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut made: Vec<_> = batch.iter().map(|_| used.pop()).collect();
-        drop(used);
-        made.par_iter_mut().filter(|made| made.is_none()).for_each(|made| *made = Some(written(self.size)));
-        let mut made: Vec<_> = made.into_iter().flatten().collect();
-        let pictures = self.inputs.iter().zip(&mut made).map(|(input, made)| (input.view(), made.view_mut()));
+        let ways = &mut self.ways[..batch.len()];
+        let mut pictures: Vec<_> = ways.iter_mut().map(|way| (way.taken.view(), way.made.view_mut())).collect();
         let index = batch.first().map(|enlarged| enlarged.frame.index);
-        self.runner.run_all(&mut pictures.collect::<Vec<_>>()).map_err(|e| e.at(Stage::Refine, index))?;
-        Ok(batch.into_iter().zip(made).map(|(enlarged, made)| Refined { enlarged, made }).collect())
+        self.runner.run_all(&mut pictures).map_err(|e| e.at(Stage::Refine, index))?;
+        let refined = batch.into_par_iter().zip(ways).map(|(enlarged, way)| {
+            let mut planes = self.large.take(&self.to);
+            self.exit.leave(&mut way.made, &enlarged.frame.planes, &mut planes);
+            Refined { enlarged, planes }
+        });
+        Ok(refined.collect())
     }
-}
-
-/// Memory for a result, taken from the system at once.
-fn written(size: Size) -> Array3<f32> {
-    let mut made = Array3::zeros(size);
-    if let Some(values) = made.as_slice_mut() {
-        ask_for_huge(values);
-        std::hint::black_box(values).fill(0.0);
-    }
-    made
 }
 
 impl FrameHolder {
@@ -187,19 +177,12 @@ impl FrameHolder {
     ///
     /// # Errors
     /// [`Kind::Input`] if the network made values that are no numbers.
-    pub(super) fn hold(&mut self, Refined { mut enlarged, mut made }: Refined) -> Result<Enlarged> {
-        let mut planes = self.large.take(&self.to);
-        self.exit.leave(&mut made, &enlarged.frame.planes, &mut planes);
+    pub(super) fn hold(&mut self, Refined { mut enlarged, mut planes }: Refined) -> Result<Enlarged> {
         if !planes.iter().filter_map(|plane| plane.as_slice()).all(are_numbers) {
             let message = "the network makes values of this picture that are no numbers";
             return Err(Error::new(Kind::Input, message)
                 .hint("its weights may be damaged, or too large for its kind of numbers: --precision f32"));
         }
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() < self.keep {
-            used.push(made);
-        }
-        drop(used);
         if let (Some(holder), Some(evidence)) = (&mut self.holder, enlarged.evidence.take()) {
             enlarged.held = Some(holder.hold(&evidence, &mut planes));
             evidence.give_back(&self.small);
