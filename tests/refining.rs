@@ -215,6 +215,43 @@ fn pictures_in_pieces_are_pictures_made_at_once() {
 }
 
 #[test]
+fn pictures_at_once_are_pictures_one_by_one() {
+    let value = |n: usize, (c, y, x): (usize, usize, usize)| ((n + c * 7 + y * 13 + x * x) % 29) as f32 / 29.0;
+    let pictures: Vec<_> = (0..5).map(|n| Array3::from_shape_fn((3, 75, 90), |at| value(n, at))).collect();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks");
+    let unshuffled = Network::read(&folder.join("x1unshuffle.pth")).expect("network");
+    for network in [Network::builtin().expect("built in"), unshuffled] {
+        for tile in [Tile::Auto, Tile::Pixels(48)] {
+            let settings = Settings { tile, ..Settings::default() };
+            let runner = Runner::new(&network, settings, u64::MAX, CpuLevel::detect()).expect("a runner");
+            let made = || Array3::zeros((3, 75 * network.scale, 90 * network.scale));
+            let one = |picture: &Array3<f32>| {
+                let mut out = made();
+                runner.run(picture.view(), out.view_mut()).map(|()| out).expect("a result")
+            };
+            let wanted: Vec<_> = pictures.iter().map(one).collect();
+            for (threads, count) in [(1, 1), (2, 2), (3, 2), (5, 2), (5, 5), (2, 5)] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+                let mut outs: Vec<_> = (0..count).map(|_| made()).collect();
+                pool.install(|| {
+                    runner.reserve(count, 75, 90).expect("memory");
+                    let pairs = pictures.iter().zip(&mut outs).map(|(picture, out)| (picture.view(), out.view_mut()));
+                    runner.run_all(&mut pairs.collect::<Vec<_>>()).expect("results");
+                });
+                assert!(outs == wanted[..count], "{} {tile}: {count} by {threads} threads", network.name);
+            }
+        }
+    }
+    let network = Network::builtin().expect("built in");
+    let runner = Runner::new(&network, Settings::default(), u64::MAX, CpuLevel::detect()).expect("a runner");
+    let (other, mut outs) = (Array3::zeros((3, 75, 91)), vec![Array3::zeros((3, 300, 360)); 2]);
+    let pairs =
+        [&pictures[0], &other].into_iter().zip(&mut outs).map(|(picture, out)| (picture.view(), out.view_mut()));
+    let error = runner.run_all(&mut pairs.collect::<Vec<_>>()).expect_err("two sizes");
+    assert_eq!(error.kind(), Kind::Usage, "{error}");
+}
+
+#[test]
 fn wrong_wishes_are_told_with_what_is_allowed() {
     let layout = layout(ColorFamily::Gray, (0, 0), Range::Limited, 8);
     let with = |refine: fn(&mut RefineOptions), method| {

@@ -165,6 +165,7 @@ impl FrameRefiner {
         self.runner.run_all(&mut pictures).map_err(|e| e.at(Stage::Refine, index))?;
         let refined = batch.into_par_iter().zip(ways).map(|(enlarged, way)| {
             let mut planes = self.large.take(&self.to);
+            planes.iter_mut().filter_map(|plane| plane.as_slice_mut()).for_each(ask_for_huge);
             self.exit.leave(&mut way.made, &enlarged.frame.planes, &mut planes);
             Refined { enlarged, planes }
         });

@@ -185,13 +185,11 @@ impl Runner {
             let seen = s![.., from_rows.clone(), from_columns.clone()];
             let part = s![.., scaled(rows, scale), scaled(columns, scale)];
             if whole && rows.len().is_multiple_of(multiple) && columns.len().is_multiple_of(multiple) {
-                let pairs =
-                    pictures.iter_mut().map(|(input, out)| (input.slice(seen.clone()), out.slice_mut(part.clone())));
+                let pairs = pictures.iter_mut().map(|(input, out)| (input.slice(seen), out.slice_mut(part)));
                 self.execute(&mut pairs.collect::<Vec<_>>())?;
                 continue;
             }
-            let filled: Vec<Picture> =
-                pictures.iter().map(|(input, _)| filled(input.slice(seen.clone()), multiple)).collect();
+            let filled: Vec<Picture> = pictures.iter().map(|(input, _)| filled(input.slice(seen), multiple)).collect();
             let size = |(filled, (_, out)): (&Picture, &Pair<'_>)| {
                 let (_, high, wide) = filled.dim();
                 Picture::zeros((out.dim().0, high * scale, wide * scale))
@@ -203,7 +201,7 @@ impl Runner {
             let (rows, columns) = (inside(rows, from_rows), inside(columns, from_columns));
             for ((_, out), made) in pictures.iter_mut().zip(&made) {
                 let own = made.slice(s![.., scaled(&rows, scale), scaled(&columns, scale)]);
-                out.slice_mut(part.clone()).assign(&own);
+                out.slice_mut(part).assign(&own);
             }
         }
         Ok(())

@@ -375,10 +375,15 @@ mod tests {
 
     /// Three layers of 3 x 3 and one of 5 x 5, with a residual.
     fn program(cpu: CpuLevel) -> Program {
+        made_of(cpu, &[(20, 3, false), (20, 3, true), (20, 5, false), (20, 3, true)])
+    }
+
+    /// Layers of so many channels and so large a kernel, with a residual or none.
+    fn made_of(cpu: CpuLevel, layers: &[(usize, usize, bool)]) -> Program {
         let mut program = Program::new(cpu, false, 3);
         let mut last = program.input();
         let weights = |n: usize| (0..n).map(|n| (n % 7) as f32 * 0.02 - 0.05).collect::<Vec<f32>>();
-        for (made, side, residual) in [(20, 3, false), (20, 3, true), (20, 5, false), (20, 3, true)] {
+        for &(made, side, residual) in layers {
             let taken = program.channels(last);
             let (weights, bias) = (weights(made * taken * side * side), vec![0.5; made]);
             let factors = if residual { vec![0.5] } else { Vec::new() };
@@ -424,6 +429,20 @@ mod tests {
         let program = program(CpuLevel::detect());
         let wanted = run(&program, 1, 1);
         for (planned, come) in [(2, 1), (2, 2), (3, 5), (5, 2), (16, 3)] {
+            assert_eq!(run(&program, planned, come), wanted, "planned for {planned} workers, {come} came");
+        }
+    }
+
+    #[test]
+    fn pictures_are_written_over_those_that_were_read() {
+        let program = made_of(CpuLevel::detect(), &[(20, 3, false); 20]);
+        let plan = Plan::new(&program, 37, 500, 1);
+        let whole: Vec<_> =
+            plan.steps.iter().filter(|step| step.ring.is_empty()).filter_map(|step| step.place).collect();
+        assert!(whole.windows(2).any(|pair| pair[0] == pair[1]), "one after the other in the same place");
+        assert!(plan.steps.iter().any(|step| !step.over.is_empty()), "row by row");
+        let wanted = run(&program, 1, 1);
+        for (planned, come) in [(2, 2), (1, 3), (4, 4)] {
             assert_eq!(run(&program, planned, come), wanted, "planned for {planned} workers, {come} came");
         }
     }
