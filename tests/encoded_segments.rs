@@ -108,16 +108,23 @@ fn every_encoder_gives_all_frames_at_their_times() {
 #[test]
 fn packets_are_timed_as_if_one_encoder_had_made_them() {
     let scratch = with_clip();
+    scratch.ffmpeg("-i in.mp4 -vf setpts=(N*N/9+N)/TB/25 -fps_mode vfr -c:v libx264 -bf 2 -c:a copy varied.mp4");
     // The same groups in both: as long as segments, without changes at cuts.
     let groups = format!("x264-params=keyint={PART}:min-keyint={PART}:scenecut=0:b-adapt=0:bframes=3:asm=0");
     let options = format!("--encoder-option {groups} --threads 4");
-    scratch.subpel(&format!("upscale in.mp4 whole.mp4 {options} {QUIET}")).ends(0);
-    make(&scratch, "job", "joined.mp4", &format!("{options} --segment-frames {PART}"));
-    let decoding = |name: &str| -> Vec<String> {
-        packet_times(&scratch, name).iter().map(|line| line.split(',').nth(1).expect("dts").to_owned()).collect()
-    };
-    assert_eq!(decoding("joined.mp4"), decoding("whole.mp4"), "times of decoding");
-    assert_eq!(scratch.times("joined.mp4"), scratch.times("whole.mp4"), "times of showing");
+    for what in ["an even rate", "a variable rate"] {
+        scratch.subpel(&format!("upscale in.mp4 whole.mp4 {options} --overwrite {QUIET}")).ends(0);
+        make(&scratch, "job", "joined.mp4", &format!("{options} --segment-frames {PART}"));
+        let decoding = |name: &str| -> Vec<String> {
+            packet_times(&scratch, name).iter().map(|line| line.split(',').nth(1).expect("dts").to_owned()).collect()
+        };
+        assert_eq!(decoding("joined.mp4"), decoding("whole.mp4"), "times of decoding, {what}");
+        assert_eq!(scratch.times("joined.mp4"), scratch.times("whole.mp4"), "times of showing, {what}");
+        let rate = |name: &str| scratch.stream(name, "video")["avg_frame_rate"].clone();
+        assert_eq!(rate("joined.mp4"), rate("whole.mp4"), "{what}");
+        fs::rename(scratch.path("varied.mp4"), scratch.path("in.mp4")).unwrap_or(());
+        fs::remove_dir_all(scratch.path("job")).expect("removed");
+    }
 }
 
 #[test]
@@ -214,6 +221,50 @@ fn a_second_run_is_harmless_even_if_the_encoder_gives_other_bytes() {
     assert!(files(&scratch, "job", "conflict").is_empty(), "no conflict");
 }
 
+#[test]
+fn any_number_of_workers_on_one_segment_is_as_good_as_one() {
+    let scratch = with_clip();
+    scratch
+        .subpel(&format!("plan in.mp4 -o job -m bicubic --container mp4 --encode-per-segment --segments 1 {QUIET}"))
+        .ends(0);
+    for round in 0..8 {
+        files(&scratch, "job", "nut").into_iter().chain(files(&scratch, "job", "json")).for_each(|path| {
+            fs::remove_file(path).expect("removed");
+        });
+        // Memory that is not written holds something else in each: x264 reads it.
+        let start = |filling: u32| {
+            let mut command = scratch.raw_program(&format!("run-segment job 1 {QUIET}"));
+            command.env("MALLOC_PERTURB_", (filling + round).to_string());
+            command.stderr(std::process::Stdio::null()).spawn().expect("started")
+        };
+        let workers: Vec<_> = [1, 77, 200].map(start).into_iter().collect();
+        for mut worker in workers {
+            assert_eq!(worker.wait().expect("ends").code(), Some(0), "a worker of round {round}");
+        }
+        scratch.subpel("verify job").ends(0);
+        assert!(files(&scratch, "job", "conflict").is_empty(), "no conflict");
+    }
+    scratch.subpel(&format!("join job -o out.mp4 {QUIET}")).ends(0);
+    assert_eq!(scratch.times("out.mp4").len(), FRAMES, "frames");
+}
+
+#[test]
+fn headers_of_hevc_tell_nothing_of_the_machine_and_flags_are_kept() {
+    let scratch = with_clip();
+    if !scratch.try_ffmpeg("-f lavfi -i color=s=64x64 -frames:v 1 -c:v libx265 -f null -") {
+        return skipped("this FFmpeg has no libx265");
+    }
+    let options = "-c libx265 --encoder-option x265-params=log-level=none";
+    scratch.subpel(&format!("upscale in.mp4 whole.mp4 {options} {QUIET}")).ends(0);
+    make(&scratch, "job", "joined.mp4", &format!("{options} --segments 2"));
+    let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+    for path in files(&scratch, "job", "nut") {
+        assert!(!holds(&fs::read(path).expect("there"), "cpuid="), "the kind of processor");
+    }
+    // Which pictures no other needs.
+    assert!(holds(&scratch.read("whole.mp4"), "sdtp") && holds(&scratch.read("joined.mp4"), "sdtp"), "the table");
+}
+
 /// Puts a value in the place of what a sealed file holds.
 fn reseal(path: &PathBuf, change: impl Fn(&str) -> String) {
     let text = fs::read_to_string(path).expect("readable");
@@ -233,10 +284,12 @@ fn a_segment_of_another_encoding_is_refused() {
         &format!("--segment-frames {PART} --encoder-option x264-params=ref=1:bframes=0"),
     );
     // Segment 2 of another plan takes the place of this one's, receipt and all.
+    // Names of pictures end with a hash of theirs, those of receipts with the key.
     let [mine, other] = ["mine", "other"].map(|job| [files(&scratch, job, "nut"), files(&scratch, job, "json")]);
     let key = |path: &PathBuf| path.file_stem().expect("name").to_string_lossy()["seg-00002-".len()..].to_owned();
     let (own, foreign) = (key(&mine[1][1]), key(&other[1][1]));
-    fs::copy(&other[0][1], &mine[0][1]).expect("copied");
+    let data = other[0][1].file_name().expect("name").to_string_lossy().replace(&foreign, &own);
+    fs::copy(&other[0][1], scratch.path("mine").join(data)).expect("copied");
     fs::copy(&other[1][1], &mine[1][1]).expect("copied");
     reseal(&mine[1][1], |body| body.replace(&foreign, &own));
     let join = format!("join mine -o bad.mp4 {QUIET}");
@@ -245,15 +298,50 @@ fn a_segment_of_another_encoding_is_refused() {
 }
 
 #[test]
+fn receipts_and_outputs_that_cannot_be_are_refused() {
+    let scratch = with_clip();
+    make(&scratch, "job", "out.mp4", "--segments 2");
+    for out in ["bad.mkv", "bad.avi"] {
+        scratch.subpel(&format!("join job -o {out} {QUIET}")).ends(2).says(&["planned for: .mp4", "--container"]);
+    }
+    let receipt = &files(&scratch, "job", "json")[1];
+    let sound = fs::read(receipt).expect("there");
+    let delay = |body: &str, to: &str| {
+        let at = body.find("\"delay\":").expect("delay") + "\"delay\":".len();
+        let end = at + body[at..].find('}').expect("end");
+        format!("{}{to}{}", &body[..at], &body[end..])
+    };
+    for wrong in ["33", "1000", "9000000000000000"] {
+        reseal(receipt, |body| delay(body, wrong));
+        scratch.subpel(&format!("join job -o bad.mp4 {QUIET}")).ends(65).says(&["segments 2 are damaged"]);
+        fs::write(receipt, &sound).expect("written");
+    }
+    for hash in ["../../../../etc/passwd", "", "zz"] {
+        reseal(receipt, |body| {
+            let at = body.find("\"blake3\":\"").expect("hash") + "\"blake3\":\"".len();
+            format!("{}{hash}{}", &body[..at], &body[at + 64..])
+        });
+        scratch.subpel("status job --missing").ends(3);
+        fs::write(receipt, &sound).expect("written");
+    }
+    scratch.subpel(&format!("join job -o good.mp4 {QUIET}")).ends(0);
+}
+
+#[test]
 fn what_needs_the_whole_video_is_refused() {
     let scratch = with_clip();
     for (options, words) in [
         ("--encoder-option b=1000000", "rules the rate of a whole video"),
         ("--encoder-option x264-params=ref=2:vbv-maxrate=500", "rules the rate of a whole video"),
+        ("--encoder-option x264opts=bitrate=200", "rules the rate of a whole video"),
+        ("--encoder-option x264-params=vbv_maxrate=300:vbv_bufsize=300", "rules the rate of a whole video"),
         ("-c mpeg4", "no constant quality"),
         ("-c mpeg2video", "no constant quality"),
+        ("-c mjpeg --pix-fmt yuvj420p", "no constant quality"),
+        ("-c gif --container gif", "no constant quality"),
+        ("-c tiff --container mov", "cannot be kept in"),
     ] {
-        let plan = format!("plan in.mp4 -o job --encode-per-segment {options} {QUIET}");
+        let plan = format!("plan in.mp4 -o job -m bicubic --encode-per-segment {options} {QUIET}");
         scratch.subpel(&plan).ends(2).says(&[words, "leave out --encode-per-segment"]);
         assert!(!scratch.path("job").exists(), "no folder for {options}");
     }

@@ -317,6 +317,8 @@ fn captions_come_through() {
     scratch.subpel(&format!("join job -o joined.mp4 {QUIET}")).ends(0);
     assert_eq!(captions("joined.mp4"), captions("in.mp4"), "joined");
     assert!(scratch.read("joined.mp4") == scratch.read("whole.mp4"), "the same file");
+    scratch.subpel(&format!("run in.mp4 -o ran.mp4 --encode-per-segment --segments 4 {options} {QUIET}")).ends(0);
+    assert_eq!(captions("ran.mp4"), captions("in.mp4"), "encoded by themselves");
 }
 
 #[test]

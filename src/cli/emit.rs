@@ -49,7 +49,7 @@ pub(super) struct Emit {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
     cpus: u32,
 
-    /// Cores of the join, which encodes all of the video [default: as --cpus]
+    /// Cores of the join, which encodes all of the video [default: as --cpus; 1 where segments are encoded by themselves]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     join_cpus: Option<u32>,
 
@@ -96,12 +96,13 @@ impl Emit {
             Scheduler::Parallel => Engine::Parallel,
         };
         let forecast = self.workers.map(|n| forecast(&job, n as usize)).transpose()?.flatten();
+        let usual_join = if job.manifest().delivery.is_in_parts() { 1 } else { self.cpus };
         let how = Submission {
             program: program(self.program, engine)?,
             output: self.output,
             overwrite: self.overwrite,
             cpus: self.cpus as usize,
-            join_cpus: self.join_cpus.unwrap_or(self.cpus) as usize,
+            join_cpus: self.join_cpus.unwrap_or(usual_join) as usize,
             memory: self.memory.map_or_else(|| memory_of(&job), Ok)?,
             workers: self.workers.map(|n| n as usize),
             pack: self.pack.map(|n| n as usize),
@@ -145,7 +146,9 @@ fn forecast(job: &SegmentJob, workers: usize) -> Result<Option<String>> {
 /// Those of enlarging its first frames.
 pub(super) fn foretold(job: &SegmentJob, workers: usize) -> Result<String> {
     let workload = Workload::of_first_frames(job)?;
-    Ok(format!("on machines like this one, segments take {}; the join comes on top", times(&workload, workers)))
+    let besides =
+        if job.manifest().delivery.is_in_parts() { "; encoding comes on top" } else { "; the join comes on top" };
+    Ok(format!("on machines like this one, segments take {}{besides}", times(&workload, workers)))
 }
 
 /// The time of `workers`, and of one if they are more.

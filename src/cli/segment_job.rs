@@ -202,7 +202,7 @@ impl Verify {
                     Err(e) => return Err(e),
                 },
                 State::Missing => missing.push(number),
-                State::Late => damaged.push((number, "its file is missing or cut short".to_owned())),
+                State::Late { .. } => damaged.push((number, "its file is missing or cut short".to_owned())),
                 State::Damaged(what) => damaged.push((number, what)),
             }
         }
@@ -231,7 +231,7 @@ impl Verify {
 
 /// Join the segments of a job to one video
 ///
-/// All of them have to be whole. OUT is what upscale would have written.
+/// All of them have to be whole. OUT is what upscale would have written, unless the job was planned with --encode-per-segment.
 #[derive(Args, Debug)]
 pub(super) struct Join {
     #[command(flatten)]

@@ -63,7 +63,7 @@ struct CutArgs {
     segments: Option<u64>,
 
     /// Encode each segment by itself, where it is made; joining then only puts them together. For slow encoders on many machines: OUT
-    /// is the same for the same plan, not that of upscale
+    /// is the same for the same plan, not that of upscale. Needs constant quality; --threads of the encoder, else 4, are in the plan
     #[arg(long, help_heading = "Segments")]
     encode_per_segment: bool,
 }
@@ -128,7 +128,7 @@ impl Plan {
 /// Enlarge a video in segments that outlive a crash, in this process
 ///
 /// Like upscale, but what is made is kept beside OUT, in OUT.subpel-job, until OUT is whole. After a crash the same command
-/// goes on. OUT is the same, bit for bit.
+/// goes on. OUT is the same, bit for bit, but with --encode-per-segment.
 #[derive(Args, Debug)]
 pub(super) struct Run {
     /// Video to enlarge

@@ -1,9 +1,11 @@
 //! Segments encoded by themselves: packets of the output's own encoder, kept until they are joined.
 //!
 //! Each part begins with a new encoder, so nothing in it refers to another one, and its first picture can be decoded alone. In the file a
-//! packet's time is the number of its picture; which times these have in the output is known where they are joined ([`VideoWriter`]).
+//! packet's time is twice the number of its picture, and one more where no other picture needs it, which NUT cannot say. Which times
+//! pictures have in the output is known where they are joined ([`VideoWriter`]).
 
 use std::collections::VecDeque;
+use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 
 use ffmpeg_next::ffi;
@@ -11,11 +13,11 @@ use ffmpeg_next::ffi;
 use super::container::find_format;
 use super::decoder::picture_stream;
 use super::encoder::Encoder;
-use super::ffi::{Packet, error_kind, error_text, known, raw_enum, rescale};
+use super::ffi::{Packet, check, error_kind, error_text, known, raw_enum, rescale};
 use super::info::VideoInfo;
 use super::open::Input;
 use super::packed_form::open_encoder;
-use super::packet_file::{PacketFile, frame_base};
+use super::packet_file::{PacketFile, half_frame};
 use super::packing::Packed;
 use super::seam::Seams;
 use super::writer::{OutputSpec, VideoWriter};
@@ -26,12 +28,14 @@ use crate::kernels::CpuLevel;
 /// What is added to a picture's number to be its time in the file, so that it lies behind the time of decoding, which is not negative in
 /// NUT. Standards allow 16 pictures.
 const LEAD: i64 = 32;
+/// No other picture needs this one.
+const DISPOSABLE: c_int = ffi::AV_PKT_FLAG_DISPOSABLE as c_int;
 
 /// A file of encoded pictures in the making.
 pub struct EncodedWriter {
     file: PacketFile,
     encoder: Encoder,
-    /// Time between two numbers in the file.
+    /// Ticks of the file.
     base: ffi::AVRational,
     /// Time of the first frame, ticks of the source.
     first: Option<i64>,
@@ -62,10 +66,38 @@ impl EncodedWriter {
         cpu: CpuLevel,
     ) -> Result<Self> {
         let (encoder, _) = open_encoder(output, find_format(output)?, source, layout, cpu)?;
-        let base = frame_base(source);
+        let base = half_frame(source);
         let file = PacketFile::create(path, &encoder, source, base, true).map_err(|e| e.file(path))?;
         let waiting = VecDeque::new();
         Ok(Self { file, encoder, base, first: None, waiting, sent: 0, coded: 0, delay: 0, path: path.to_owned() })
+    }
+
+    /// Tries out, in a file at `path`, whether what the encoder of `output` makes can be kept.
+    ///
+    /// # Errors
+    /// Those of the encoder; [`Kind::Usage`] if it cannot.
+    pub fn try_out(
+        path: &Path,
+        output: &OutputSpec,
+        source: &VideoInfo,
+        layout: &PictureLayout,
+        cpu: CpuLevel,
+    ) -> Result<()> {
+        let (encoder, _) = open_encoder(output, find_format(output)?, source, layout, cpu)?;
+        let base = half_frame(source);
+        let kept = PacketFile::create(path, &encoder, source, base, true).and_then(|mut file| {
+            file.write(&some_packet()?, base)?;
+            file.finish()
+        });
+        kept.and_then(|_| EncodedReader::open(path, source)?.check(&encoder)).map_err(|e| {
+            if e.kind() == Kind::Resource {
+                return e.file(path);
+            }
+            let message = format!("encoder {} makes packets that segments cannot be kept in", encoder.name());
+            Error::new(Kind::Usage, message)
+                .hint("take another --codec, or leave out --encode-per-segment")
+                .caused_by(e)
+        })
     }
 
     /// Encodes the next picture, packed as the output's [`crate::media::PackedForm`] says; of `frame` time and carried data are used.
@@ -102,7 +134,8 @@ impl EncodedWriter {
                     return Err(alone("reorders more pictures than any standard allows"));
                 }
                 self.delay = self.delay.max(usize::try_from(late).unwrap_or(0));
-                ((*raw).pts, (*raw).dts, (*raw).duration) = (number + LEAD, self.coded, 1);
+                let shown = 2 * (number + LEAD) + i64::from((*raw).flags & DISPOSABLE != 0);
+                ((*raw).pts, (*raw).dts, (*raw).duration) = (shown, 2 * self.coded, 2);
             }
             self.coded += 1;
             self.file.write(&packet, self.base)?;
@@ -125,6 +158,19 @@ impl EncodedWriter {
 fn alone(what: &str) -> Error {
     Error::new(Kind::Unavailable, format!("this encoder {what}, which segments encoded by themselves cannot have"))
         .hint("take another --codec, or leave out --encode-per-segment")
+}
+
+/// A packet of nothing: files are read up to their first one when they are opened.
+fn some_packet() -> Result<Packet> {
+    let packet = Packet::new()?;
+    let raw = packet.as_ptr();
+    // SAFETY: a fresh packet, which is given memory that is then written.
+    unsafe {
+        check(ffi::av_new_packet(raw, 1), Kind::Resource, || "getting memory for a packet".into())?;
+        *(*raw).data = 0;
+        ((*raw).pts, (*raw).dts, (*raw).flags) = (0, 0, ffi::AV_PKT_FLAG_KEY as c_int);
+    }
+    Ok(packet)
 }
 
 /// Kind and bytes of what a packet carries.
@@ -204,7 +250,10 @@ impl EncodedReader {
     pub fn open(path: &Path, source: &VideoInfo) -> Result<Self> {
         let input = Input::open_packets(path)?;
         let stream = picture_stream(&input)?;
-        Ok(Self { input, stream, packet: Packet::new()?, base: frame_base(source), path: path.to_owned() })
+        if input.streams().len() != 1 {
+            return Err(Error::new(Kind::Input, "holds more than pictures").file(path));
+        }
+        Ok(Self { input, stream, packet: Packet::new()?, base: half_frame(source), path: path.to_owned() })
     }
 
     /// Number of the picture in the next packet, counted from 0; `None` after the last one.
@@ -222,9 +271,11 @@ impl EncodedReader {
             }
             mend_addition(self.packet.as_ptr())?;
             let stream = self.input.streams()[self.stream];
-            let number = rescale((*self.packet.as_ptr()).pts, (*stream).time_base, self.base);
+            let raw = self.packet.as_ptr();
+            let time = rescale((*raw).pts, (*stream).time_base, self.base);
+            (*raw).flags |= if time & 1 == 1 { DISPOSABLE } else { 0 };
             let wrong = || Error::new(Kind::Input, "holds a packet of no picture");
-            usize::try_from(number.saturating_sub(LEAD)).map(Some).map_err(|_| wrong())
+            usize::try_from((time >> 1).saturating_sub(LEAD)).map(Some).map_err(|_| wrong())
         }
     }
 
@@ -233,7 +284,7 @@ impl EncodedReader {
         // SAFETY: both are open; parameters of a stream are valid as long as it is.
         let same = unsafe {
             let (told, mine) = ((*self.input.streams()[self.stream]).codecpar, encoder.as_ptr());
-            let bytes = |data: *const u8, size: std::ffi::c_int| match usize::try_from(size) {
+            let bytes = |data: *const u8, size: c_int| match usize::try_from(size) {
                 Ok(size) if !data.is_null() => std::slice::from_raw_parts(data, size),
                 _ => &[],
             };
@@ -258,6 +309,14 @@ impl EncodedReader {
 }
 
 impl VideoWriter {
+    /// Refuses a part that was not encoded as this output would.
+    ///
+    /// # Errors
+    /// [`Kind::Mismatch`].
+    pub fn check_part(&self, part: &EncodedReader) -> Result<()> {
+        part.check(&self.encoder).map_err(|e| e.file(&part.path))
+    }
+
     /// Prepares for parts that were encoded by themselves, with at most `delay` pictures between the places of one in coded and in
     /// shown order.
     pub fn begin_parts(&mut self, delay: usize) {
@@ -271,7 +330,7 @@ impl VideoWriter {
     /// [`Self::write`].
     pub fn write_encoded(&mut self, part: &mut EncodedReader, frames: &[Frame]) -> Result<()> {
         let Some(first) = frames.first() else { return Ok(()) };
-        part.check(&self.encoder).map_err(|e| e.file(&part.path))?;
+        self.check_part(part)?;
         self.start_at(first.pts);
         let pictures: Vec<(i64, i64)> = frames.iter().map(|frame| self.span(frame)).collect();
         let none = || Error::new(Kind::Bug, "parts are written to an output that was not prepared for them");

@@ -212,8 +212,10 @@ pub(super) fn options_for(
         // SAFETY: a fresh context has its codec.
         refuse_in_parts(spec, name, has(c"crf"), unsafe { (*context).codec_id })?;
     }
-    let own = super::hdr::encoder_option(name, &source.hdr);
-    let own = own.into_iter().chain(part_option(name).filter(|_| spec.in_parts).map(|(k, v)| (k, v.to_owned())));
+    let parts = part_option(name).filter(|_| spec.in_parts);
+    let words = |(key, value): (&'static str, &str)| (key, value.to_owned());
+    let own = quiet_option(name).map(words).into_iter().chain(super::hdr::encoder_option(name, &source.hdr));
+    let own = own.chain(parts.map(words));
     let users = spec.options.iter().map(|(k, v)| (k.as_str(), v.clone()));
     for (key, value) in own.chain(users) {
         // Lists of parameters are added to, or the user's would drop the HDR metadata.
@@ -223,12 +225,18 @@ pub(super) fn options_for(
     Ok(options)
 }
 
-/// What has encoders make parts that fit together: headers that do not depend on the pictures, and no picture that needs one of
-/// another part. The others do both by themselves.
+/// Has encoders that write to standard error by themselves say no more than what is wrong.
+fn quiet_option(name: &str) -> Option<(&'static str, &'static str)> {
+    (name == "libx265").then_some(("x265-params", "log-level=warning"))
+}
+
+/// What has encoders make parts that fit together: headers that depend neither on the pictures nor on the machine, and no picture that
+/// needs one of another part. The others do so by themselves.
 fn part_option(name: &str) -> Option<(&'static str, &'static str)> {
     match name {
         "libx264" | "libx264rgb" => Some(("x264-params", "stitchable=1")),
-        "libx265" => Some(("x265-params", "open-gop=0")),
+        // Its headers tell the kind of processor, unless it is asked not to.
+        "libx265" => Some(("x265-params", "open-gop=0:info=0")),
         _ => None,
     }
 }
@@ -237,32 +245,37 @@ fn part_option(name: &str) -> Option<(&'static str, &'static str)> {
 const RATES: &[&str] =
     &["b", "ab", "maxrate", "minrate", "bufsize", "rc_init_occupancy", "pass", "passlogfile", "stats"];
 /// The same within lists of parameters.
-const PARAMETER_RATES: &[&str] = &["bitrate", "pass", "stats", "vbv-maxrate", "vbv-bufsize", "rc", "tbr", "mbr"];
+const PARAMETER_RATES: &[&str] =
+    &["bitrate", "pass", "stats", "vbv-maxrate", "vbv-bufsize", "vbv-init", "rc", "tbr", "mbr"];
+/// Codecs whose every picture is coded alone and at a rate of its own, though not without loss.
+const ALONE: &[&str] = &["prores", "dnxhd", "cfhd", "jpeg2000", "dvvideo", "vc2", "hap", "ffv1"];
 
 /// Refuses what cannot be encoded in parts: a rate that is controlled starts anew with each of them.
 fn refuse_in_parts(spec: &EncoderSpec, name: &str, has_crf: bool, codec: ffi::AVCodecID) -> Result<()> {
     let listed = |key: &str, value: &str| {
-        let keys = value.split(':').filter_map(|part| part.split('=').next());
-        key.ends_with("-params") && keys.into_iter().any(|key| PARAMETER_RATES.contains(&key))
+        let keys = value.split(':').filter_map(|part| part.split('=').next()).map(|key| key.replace('_', "-"));
+        (key.ends_with("-params") || key == "x264opts") && keys.into_iter().any(|key| PARAMETER_RATES.contains(&&*key))
     };
     if let Some((key, value)) = spec.options.iter().find(|(k, v)| RATES.contains(&k.as_str()) || listed(k, v)) {
         let message =
             format!("{key}={value} rules the rate of a whole video, which segments encoded by themselves do not know");
         return Err(Error::new(Kind::Usage, message).hint("take --crf, or leave out --encode-per-segment"));
     }
-    // SAFETY: descriptors are static.
+    // SAFETY: descriptors and their names are static.
     let by_itself = unsafe {
         let descriptor = ffi::avcodec_descriptor_get(codec);
         let properties = if descriptor.is_null() { 0 } else { (*descriptor).props };
         let has = |property: c_int| properties & property != 0;
-        has(ffi::AV_CODEC_PROP_INTRA_ONLY) || (has(ffi::AV_CODEC_PROP_LOSSLESS) && !has(ffi::AV_CODEC_PROP_LOSSY))
+        let lossless = has(ffi::AV_CODEC_PROP_LOSSLESS) && !has(ffi::AV_CODEC_PROP_LOSSY);
+        let listed = !descriptor.is_null() && ALONE.contains(&copied((*descriptor).name).as_str());
+        has(ffi::AV_CODEC_PROP_INTRA_ONLY) && lossless || listed
     };
     if has_crf || by_itself {
         return Ok(());
     }
-    let message =
-        format!("encoder {name} has no constant quality, so segments encoded by themselves would differ in theirs");
-    Err(Error::new(Kind::Usage, message).hint("take another --codec, or leave out --encode-per-segment"))
+    let message = "has no constant quality, so segments encoded by themselves would differ in theirs";
+    Err(Error::new(Kind::Usage, format!("encoder {name} {message}"))
+        .hint("take another --codec, or leave out --encode-per-segment"))
 }
 
 /// Quality that keeps what was rebuilt: near transparent, not archival.

@@ -99,8 +99,8 @@ impl PacketFile {
     }
 }
 
-/// The time between two frames of `source`, if it is known; else that of cinema. For files in which times only serve who looks at them.
-pub(super) fn frame_base(source: &VideoInfo) -> ffi::AVRational {
+/// Half the time between two frames of `source`, if it is known; else of cinema. For files in which times only serve who looks at them.
+pub(super) fn half_frame(source: &VideoInfo) -> ffi::AVRational {
     let (num, den) = source.frame_rate;
-    if num > 0 && den > 0 { rational(den, num) } else { rational(1, 24) }
+    if (1..=i32::MAX / 2).contains(&num) && den > 0 { rational(den, 2 * num) } else { rational(1, 48) }
 }

@@ -1,7 +1,7 @@
 //! Times of packets where parts that were encoded by themselves follow each other: as one encoder would have given them.
 //!
 //! An encoder that shows pictures in another order than it codes them, `delay` pictures apart at most, decodes packet `k` at the time at
-//! which picture `k - delay` is shown; before the first picture, a usual distance earlier each. That is so in every part, so it is so in
+//! which picture `k - delay` is shown; before the first picture, as far apart as the first pictures are. That is so in every part, so it is so in
 //! the whole, where `k` goes on counting.
 
 use std::collections::VecDeque;
@@ -25,9 +25,8 @@ pub(super) struct Seams {
     step: i64,
     /// Times of pictures that no packet was decoded at yet, the oldest first.
     coming: VecDeque<i64>,
-    /// Packets so far.
-    packets: usize,
-    first: Option<i64>,
+    /// Times of decoding before the first picture is shown, the last one first.
+    early: Option<Vec<i64>>,
     last: Option<i64>,
     /// Pictures of the part that is being read, and which of them have come.
     part: Vec<(i64, i64, bool)>,
@@ -42,8 +41,7 @@ impl Seams {
             delay,
             step: step.max(1),
             coming: VecDeque::new(),
-            packets: 0,
-            first: None,
+            early: None,
             last: None,
             part: Vec::new(),
             parameters: None,
@@ -64,12 +62,27 @@ impl Seams {
                 )
                 .hint("take another --codec for this variable frame rate"));
             }
-            self.first.get_or_insert(shown);
             self.last = Some(shown);
             self.coming.push_back(shown);
             self.part.push((shown, lasting, false));
         }
+        if self.early.is_none() {
+            self.early = Some(self.before_the_first());
+        }
         Ok(())
+    }
+
+    /// The pictures' own distances, as long as there are pictures; then usual ones.
+    fn before_the_first(&self) -> Vec<i64> {
+        let first = self.part.first().map_or(0, |(shown, _, _)| *shown);
+        match self.part.get(self.delay) {
+            Some((last, _, _)) => self.part[..self.delay]
+                .iter()
+                .rev()
+                .map(|(t, _, _)| t.saturating_sub(last.saturating_sub(first)))
+                .collect(),
+            None => (1..=self.delay as i64).map(|n| first.saturating_sub(self.step.saturating_mul(n))).collect(),
+        }
     }
 
     /// Times of the part's next packet, which holds its picture `number`, counted from 0.
@@ -83,13 +96,10 @@ impl Seams {
             return Err(wrong("is there twice"));
         }
         let (shown, lasting) = (*shown, *lasting);
-        let early = self.delay.saturating_sub(self.packets);
-        let decoded = if early > 0 {
-            self.first.unwrap_or(shown).saturating_sub(early as i64 * self.step)
-        } else {
-            self.coming.pop_front().ok_or_else(|| wrong("comes before its part"))?
+        let decoded = match self.early.as_mut().and_then(Vec::pop) {
+            Some(early) => early,
+            None => self.coming.pop_front().ok_or_else(|| wrong("comes before its part"))?,
         };
-        self.packets += 1;
         if decoded > shown {
             return Err(wrong("comes later than it is shown"));
         }

@@ -45,6 +45,14 @@ impl OutputSpec {
         self.path.as_os_str() == "-"
     }
 
+    /// Whether the container is the same as that of another output.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for names of which no container is known.
+    pub fn is_like(&self, other: &Self) -> Result<bool> {
+        Ok(find_format(self)? == find_format(other)?)
+    }
+
     /// Refuses early what cannot end well: the input itself, or an existing file.
     ///
     /// # Errors

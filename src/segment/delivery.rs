@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::index::{Records, Shown};
 use super::job::{SegmentJob, Trust};
 use super::litter::remove_job;
+use super::manifest::Manifest;
 use super::planning::{Request, matching, plan};
 use super::publish::DraftFolder;
 use super::receipt::{State, numbers_in_words};
@@ -42,8 +43,8 @@ pub fn join(
         match job.awaited(number, Trust::Hash, patience)? {
             State::Whole(_) => {}
             State::Missing => missing.push(number),
-            State::Late if !job.has_data(number) => missing.push(number),
-            State::Late | State::Damaged(_) => damaged.push(number),
+            State::Late { begun: false } => missing.push(number),
+            State::Late { begun: true } | State::Damaged(_) => damaged.push(number),
         }
     }
     if !damaged.is_empty() {
@@ -114,16 +115,16 @@ fn deliver(
     let spec = manifest.delivery.output(output, overwrite);
     let first = Records::open(job.folder(), 0, 1)?.next_record()?.and_then(|record| record.told);
     let cut = manifest.params.excerpt().cut_from(first, usual_step);
+    if manifest.delivery.is_in_parts() && !spec.is_like(&manifest.delivery.of_parts())? {
+        return Err(other_container(manifest, "is another kind of file").file(output));
+    }
     let place =
         if on_one_file_system(job.folder(), output) { Some(DraftFolder::new(job.folder(), "join")?) } else { None };
     let folder = place.as_ref().map(DraftFolder::path);
     let mut writer = VideoWriter::create_in(folder, &spec, &input, &source, &plan.to, cut, usual_step, cpu)?;
     let form = manifest.delivery.packed();
     if writer.form() != form {
-        let message = format!("needs other pictures than were planned for .{}", manifest.delivery.container);
-        return Err(Error::new(Kind::Usage, message)
-            .hint("name a file of that kind, or plan with another --container")
-            .file(output));
+        return Err(other_container(manifest, "needs other pictures").file(output));
     }
     let encoding = (writer.encoder_name().to_owned(), writer.pixel_format());
     let feeding = Feeding { job, input: &input, work, control };
@@ -141,6 +142,11 @@ fn deliver(
     }
     let found = Found::from(&manifest.found);
     Ok(Summary::of(source, plan, encoding, written, found, &tally, start.elapsed()))
+}
+
+fn other_container(manifest: &Manifest, what: &str) -> Error {
+    Error::new(Kind::Usage, format!("{what} than was planned for: .{}", manifest.delivery.container))
+        .hint("name a file of that kind, or plan with another --container")
 }
 
 /// First and last number of each run of segments that are alike, and what they are.
@@ -184,7 +190,7 @@ impl Feeding<'_> {
 
     /// Feeds the pictures of one whole segment.
     fn feed(&self, number: usize, packing: &Packing, shown: &mut Shown, writer: &mut VideoWriter) -> Result<()> {
-        let path = self.job.folder().join(self.job.data_name(number));
+        let (_, path) = self.job.whole(number)?;
         let (first, end) = self.job.range(number);
         let wrong = |what: &str| {
             Error::new(Kind::Input, format!("segment {number} holds {what} pictures than frames"))
@@ -209,9 +215,10 @@ impl Feeding<'_> {
         }
         let mut delay = 0;
         for number in 1..=self.job.segments() {
-            if let State::Whole(receipt) = self.job.state(number, Trust::Receipt)? {
-                delay = delay.max(receipt.coded.map_or(0, |coded| coded.delay));
-            }
+            let (receipt, path) = self.job.whole(number)?;
+            delay = delay.max(receipt.coded.map_or(0, |coded| coded.delay));
+            // Before anything is copied.
+            writer.check_part(&EncodedReader::open(&path, source)?)?;
         }
         writer.begin_parts(delay);
         let mut shown = Shown::open(self.job.folder(), self.job.manifest().frames)?;
@@ -219,11 +226,10 @@ impl Feeding<'_> {
             self.go_on()?;
             let (first, end) = self.job.range(number);
             let frames = (first..end).map(|_| next_of(&mut shown)).collect::<Result<Vec<_>>>()?;
-            let mut part = EncodedReader::open(&self.job.folder().join(self.job.data_name(number)), source)?;
+            let mut part = EncodedReader::open(&self.job.whole(number)?.1, source)?;
             // What was made just now has been counted.
             let count = if *whole { end - first } else { 0 };
-            let spliced = self.control.timed(Stage::Encode, count, || writer.write_encoded(&mut part, &frames));
-            spliced.map_err(|e| e.at(Stage::Encode, Some(first)))?;
+            self.control.timed(Stage::Encode, count, || writer.write_encoded(&mut part, &frames))?;
         }
         Ok(())
     }
@@ -243,17 +249,12 @@ fn on_one_file_system(folder: &Path, output: &Path) -> bool {
 }
 
 impl SegmentJob {
-    /// Whether there is a file of pictures for segment `number`, whole or not.
-    fn has_data(&self, number: usize) -> bool {
-        self.folder().join(self.data_name(number)).exists()
-    }
-
     /// Counts the pictures of a whole segment by decoding them.
     ///
     /// # Errors
     /// [`Kind::Input`] if they cannot be decoded, or are not as many as frames.
     pub fn decode(&self, number: usize) -> Result<()> {
-        let path = self.folder().join(self.data_name(number));
+        let (_, path) = self.whole(number)?;
         let mut reader = StoredReader::open_any(&path, CpuLevel::detect())?;
         let mut count = 0;
         while reader.next_picture()?.is_some() {

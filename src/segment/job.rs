@@ -103,11 +103,6 @@ impl SegmentJob {
         format!("seg-{number:05}-{}", self.key(number))
     }
 
-    /// Name of the file with segment `number`'s pictures.
-    pub fn data_name(&self, number: usize) -> String {
-        format!("{}.nut", self.stem(number))
-    }
-
     /// Name of the receipt of segment `number`.
     pub fn receipt_name(&self, number: usize) -> String {
         format!("{}.json", self.stem(number))
@@ -148,7 +143,7 @@ impl SegmentJob {
         loop {
             let state = self.state(number, trust)?;
             let left = patience.saturating_sub(start.elapsed());
-            if state != State::Late || left.is_zero() {
+            if !matches!(state, State::Late { .. }) || left.is_zero() {
                 return Ok(state);
             }
             std::thread::sleep(pause.min(left));

@@ -15,18 +15,24 @@ use crate::error::Result;
 /// Age at which a temporary file is nobody's, whoever made it: no segment takes a day.
 const OLD: Duration = Duration::from_secs(24 * 3600);
 
+/// Age below which pictures without a receipt may still get one.
+const NEW: Duration = Duration::from_secs(600);
+
 /// Whether a name is one that this module gives to files of a job.
 pub(super) fn is_ours(name: &str) -> bool {
     [MANIFEST, INDEX, SIDE].contains(&name) || stem(name).is_some() || maker(name).is_some()
 }
 
-/// The part of a segment's file name that tells the segment, `seg-NNNNN-KEY`.
+/// The part of a segment's file name that tells the segment, `seg-NNNNN-KEY`. Pictures have the hash of their file behind it.
 fn stem(name: &str) -> Option<&str> {
-    let (stem, extension) = name.rsplit_once('.')?;
-    let (number, key) = stem.strip_prefix("seg-")?.split_once('-')?;
+    let (whole, extension) = name.rsplit_once('.')?;
+    let mut parts = whole.strip_prefix("seg-")?.split('-');
+    let (number, key, content) = (parts.next()?, parts.next()?, parts.next());
     let digits = number.len() >= 5 && number.bytes().all(|b| b.is_ascii_digit());
-    let hash = key.len() == 16 && key.bytes().all(|b| b.is_ascii_hexdigit());
-    (digits && hash && ["nut", "json", "failed", "conflict"].contains(&extension)).then_some(stem)
+    let hash = |text: &str| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let sound = digits && hash(key) && content.is_none_or(hash) && content.is_some() == (extension == "nut");
+    let known = ["nut", "json", "failed", "conflict"].contains(&extension) && parts.next().is_none();
+    (sound && known).then(|| &name[.."seg-".len() + number.len() + 1 + key.len()])
 }
 
 /// Whether the process that makes a temporary file of this name has ended, as far as that can be known here.
@@ -38,19 +44,20 @@ fn is_orphan(name: &str, age: Duration) -> bool {
 }
 
 /// Removes what nobody needs: files of processes of this machine that have ended, or older than a day; files of other
-/// plans; notes of failures that were made good; pictures without a receipt once all segments are whole. Returns the names.
+/// plans; notes of failures that were made good; pictures that no receipt names, older than ten minutes, of segments that are whole. Returns the names.
 ///
 /// # Errors
 /// [`crate::Kind::Create`] or [`crate::Kind::Io`] if the folder cannot be read or changed.
 pub fn collect_garbage(folder: &Path) -> Result<Vec<String>> {
     let job = SegmentJob::find(folder)?;
-    let mut done = BTreeSet::new();
+    let (mut done, mut kept) = (BTreeSet::new(), BTreeSet::new());
     let mut known = BTreeSet::new();
     if let Some(job) = &job {
         for number in 1..=job.segments() {
             known.insert(job.stem(number));
-            if matches!(job.state(number, Trust::Receipt)?, State::Whole(_)) {
+            if let State::Whole(receipt) = job.state(number, Trust::Receipt)? {
                 done.insert(job.stem(number));
+                kept.insert(receipt.data_name());
             }
         }
     }
@@ -63,7 +70,10 @@ pub fn collect_garbage(folder: &Path) -> Result<Vec<String>> {
         let age = changed.and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or_default();
         let useless = match stem(&name) {
             Some(stem) if job.is_some() && !known.contains(stem) => true,
-            Some(stem) => name.ends_with(".conflict") || name.ends_with(".failed") && done.contains(stem),
+            Some(_) if name.ends_with(".conflict") => true,
+            Some(stem) if name.ends_with(".failed") => done.contains(stem),
+            // Whoever has just made it may still write its receipt.
+            Some(stem) => name.ends_with(".nut") && done.contains(stem) && !kept.contains(&name) && age > NEW,
             None => is_orphan(&name, age),
         };
         if useless {
@@ -112,8 +122,22 @@ mod tests {
 
     #[test]
     fn only_names_of_a_job_are_its_own() {
-        let own = ["manifest.json", "frames.idx", "seg-00012-0123456789abcdef.nut", ".seg-1.host.12.aB3.tmp"];
-        let others = ["film.mkv", "seg-1.nut", "seg-00012-0123456789abcdef.mkv", ".hidden", "notes.json"];
+        let own = [
+            "manifest.json",
+            "frames.idx",
+            "seg-00012-0123456789abcdef-0123456789abcdef.nut",
+            "seg-00012-0123456789abcdef.json",
+            ".seg-1.host.12.aB3.tmp",
+        ];
+        let others = [
+            "film.mkv",
+            "seg-1.nut",
+            "seg-00012-0123456789abcdef.mkv",
+            "seg-00012-0123456789abcdef.nut",
+            "seg-00012-0123456789abcdef-x.json",
+            ".hidden",
+            "notes.json",
+        ];
         assert!(own.into_iter().all(is_ours), "own names");
         assert!(!others.into_iter().any(is_ours), "other names");
     }

@@ -7,11 +7,11 @@ use super::job::{MANIFEST, SegmentJob};
 use super::litter::is_ours;
 use super::manifest::{Delivery, Findings, MOST_FRAMES, MOST_SEGMENTS, Manifest, SCHEMA, Tool};
 use super::params::Params;
-use super::publish::{failed, write_sealed};
+use super::publish::{Draft, failed, write_sealed};
 use super::source::Source;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::kernels::CpuLevel;
-use crate::media::{InputSpec, PackedForm, VideoReader};
+use crate::media::{EncodedWriter, InputSpec, PackedForm, VideoReader};
 use crate::pipeline::{Control, EnlargePlan, Found, Resources, Scenes, Scout, open_for, refuse_empty};
 
 /// How long segments are.
@@ -84,6 +84,9 @@ fn plan_in(
     let resolved = options.resolve(&info.layout).map_err(|e| e.file(&info.path))?;
     let output = request.delivery.of_parts();
     let form = PackedForm::of_output(&output, &info, &resolved.to, cpu)?;
+    if request.delivery.is_in_parts() {
+        EncodedWriter::try_out(Draft::new(folder, "trial")?.path(), &output, &info, &resolved.to, cpu)?;
+    }
     if let Some(seconds) = request.params.start {
         reader.start_at(seconds)?;
     }
@@ -145,7 +148,10 @@ fn differences(job: &SegmentJob, request: &Request) -> Vec<String> {
     for (then, now) in then.iter().zip(&now) {
         for (name, value) in then.iter().filter(|(name, value)| now.get(*name) != Some(*value)) {
             let asked = now.get(name).cloned().unwrap_or_default();
-            found.push(format!("{name} was {value} and is {asked}"));
+            found.push(match name.as_str() {
+                "keeping" => format!("segments were kept {value} and are to be {asked}"),
+                _ => format!("{name} was {value} and is {asked}"),
+            });
         }
     }
     found

@@ -1,6 +1,7 @@
 //! Receipts: a segment is done when its receipt is there, and good as long as its file is what the receipt says.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use super::job::{SegmentJob, Trust};
 use super::manifest::Tool;
 use super::params::KnownBlur;
 use super::publish::{failed, hash_file, read_sealed};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fuse::Held;
 use crate::pipeline::{AloneCounts, Tally};
 
@@ -127,11 +128,31 @@ pub enum State {
     /// Nothing that counts.
     Missing,
     /// A receipt, but not (all of) its file: it may be on its way through a network file system.
-    Late,
+    Late {
+        /// Whether some of the file is there.
+        begun: bool,
+    },
     /// A file that is not what its receipt says, or a receipt that cannot be read: in words.
     Damaged(String),
     /// All of it.
     Whole(Box<Receipt>),
+}
+
+/// Most pictures that an encoder may reorder by: standards allow 16.
+const MOST_DELAY: usize = 32;
+
+impl Receipt {
+    /// Name of the file with the pictures. It holds the hash of its content: whoever makes a segment a second time with other bytes, as
+    /// encoders do, takes nothing away from under the first receipt.
+    pub(super) fn data_name(&self) -> String {
+        format!("seg-{:05}-{}-{}.nut", self.segment, self.key, &self.blake3[..16])
+    }
+
+    /// Whether it says what receipts of such a job can say.
+    pub(super) fn is_sound(&self, in_parts: bool) -> bool {
+        let hash = self.blake3.len() == 64 && self.blake3.bytes().all(|b| b.is_ascii_hexdigit());
+        hash && self.coded.is_some() == in_parts && self.coded.as_ref().is_none_or(|coded| coded.delay <= MOST_DELAY)
+    }
 }
 
 impl SegmentJob {
@@ -151,15 +172,18 @@ impl SegmentJob {
         if about != (number, self.key(number), self.range(number)) {
             return Ok(State::Damaged(format!("{name} is for another segment")));
         }
-        let path = self.folder().join(self.data_name(number));
+        if !receipt.is_sound(self.manifest().delivery.is_in_parts()) {
+            return Ok(State::Damaged(format!("{name} is no receipt of this job")));
+        }
+        let path = self.folder().join(receipt.data_name());
         let size = match std::fs::symlink_metadata(&path) {
             Ok(about) if about.is_file() => about.len(),
             Ok(_) => return Ok(State::Damaged(format!("{} is no regular file", path.display()))),
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(State::Late),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(State::Late { begun: false }),
             Err(e) => return Err(failed("looking for a segment", &path)(e)),
         };
         if size < receipt.bytes {
-            return Ok(State::Late);
+            return Ok(State::Late { begun: true });
         }
         let sound = size == receipt.bytes
             && (trust == Trust::Receipt
@@ -172,6 +196,22 @@ impl SegmentJob {
 }
 
 impl SegmentJob {
+    /// The receipt of segment `number`, which is whole, and where its pictures are.
+    ///
+    /// # Errors
+    /// [`Kind::Input`] if it is not whole any more.
+    pub(super) fn whole(&self, number: usize) -> Result<(Receipt, PathBuf)> {
+        match self.state(number, Trust::Receipt)? {
+            State::Whole(receipt) => {
+                let path = self.folder().join(receipt.data_name());
+                Ok((*receipt, path))
+            }
+            other => Err(Error::new(Kind::Input, format!("segment {number} is not whole any more: {other:?}"))
+                .hint("run it again")
+                .file(self.folder())),
+        }
+    }
+
     /// Takes segment `number` out: without its receipt it does not count.
     ///
     /// # Errors

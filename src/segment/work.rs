@@ -280,26 +280,49 @@ impl Sink<'_> {
 
 /// Gives a segment its name, and then its receipt.
 fn publish(draft: Draft, folder: &Path, stem: &str, receipt: Receipt) -> Result<()> {
-    let [data, note, conflict] = ["nut", "json", "conflict"].map(|extension| format!("{stem}.{extension}"));
+    let [note, conflict] = ["json", "conflict"].map(|extension| format!("{stem}.{extension}"));
     let (blake3, bytes) = hash_file(draft.path()).map_err(failed("reading a segment back", draft.path()))?;
     let receipt = Receipt { blake3, bytes, ..receipt };
-    let there = folder.join(&data);
-    // A receipt that cannot be read is replaced.
-    let other: Option<Receipt> = read_sealed(&folder.join(&note), 1 << 20).ok().flatten();
-    if let Some(other) = other.filter(|other| other.key == receipt.key)
-        && hash_file(&there).is_ok_and(|(hash, _)| hash == other.blake3)
-    {
-        // An encoder may give other bytes for the same pictures; the first ones are as good.
-        let pictures = |receipt: &Receipt| receipt.coded.as_ref().map(|coded| coded.pictures.clone());
-        if other.blake3 == receipt.blake3 || (other.coded.is_some() && pictures(&other) == pictures(&receipt)) {
-            return Ok(());
+    match result_of_another(folder, &note, &receipt) {
+        Some(Another { alike: true, .. }) => return Ok(()),
+        Some(Another { path, .. }) => {
+            draft.publish(&conflict)?;
+            let message = format!("two runs gave different pictures; the second is kept as {conflict}");
+            return Err(Error::new(Kind::Bug, message)
+                .hint("please report it, with both machines' kind of processor")
+                .file(&path));
         }
-        draft.publish(&conflict)?;
-        let message = format!("two runs gave different pictures; the second is kept as {conflict}");
-        return Err(Error::new(Kind::Bug, message)
-            .hint("please report it, with both machines' kind of processor")
-            .file(&there));
+        None => {}
     }
-    draft.publish(&data)?;
+    let own = folder.join(receipt.data_name());
+    draft.publish(&receipt.data_name())?;
+    // Somebody may have been quicker, with other bytes for the same pictures.
+    if let Some(Another { path, alike: true }) = result_of_another(folder, &note, &receipt) {
+        if path != own {
+            std::fs::remove_file(&own).map_err(failed("removing a segment that is there twice", &own))?;
+        }
+        return Ok(());
+    }
     write_sealed(folder, &note, &receipt)
+}
+
+/// The whole result of another run.
+struct Another {
+    path: PathBuf,
+    /// Whether it holds the same pictures.
+    alike: bool,
+}
+
+/// What another run has made of the segment of `receipt`; `None` if it is not whole. A receipt that cannot be read is replaced.
+fn result_of_another(folder: &Path, note: &str, receipt: &Receipt) -> Option<Another> {
+    let other: Receipt = read_sealed(&folder.join(note), 1 << 20).ok().flatten()?;
+    if other.key != receipt.key || !other.is_sound(receipt.coded.is_some()) {
+        return None;
+    }
+    let path = folder.join(other.data_name());
+    let whole = hash_file(&path).is_ok_and(|(hash, _)| hash == other.blake3);
+    let pictures = |receipt: &Receipt| receipt.coded.as_ref().map(|coded| coded.pictures.clone());
+    // An encoder may give other bytes for the same pictures; the first ones are as good.
+    let alike = other.blake3 == receipt.blake3 || (other.coded.is_some() && pictures(&other) == pictures(receipt));
+    whole.then_some(Another { path, alike })
 }
