@@ -113,10 +113,14 @@ impl Judge {
         };
         self.found.resize_with(candidates.len().max(self.found.len()), new);
         let mut noise = reference.noise;
-        for (k, candidate) in candidates.iter().enumerate() {
-            self.differ(k, reference, candidate);
-            noise = noise.min(temporal_noise(&self.found[k].difference, reference.stride()));
-        }
+        // Counting is not parallel in itself: candidates are, and each is compared while another one is counted.
+        let (cpu, stride) = (self.cpu, reference.stride());
+        let compared = self.found.par_iter_mut().zip(candidates).map(|(found, candidate)| {
+            found.differ(cpu, reference, candidate);
+            temporal_noise(&found.difference, stride)
+        });
+        let compared: Vec<f32> = compared.collect();
+        noise = compared.into_iter().fold(noise, f32::min);
         for (k, candidate) in candidates.iter().enumerate() {
             let found = &mut self.found[k];
             light(&found.difference, (rows, columns), noise.max(1.0), &mut found.glow);
@@ -124,22 +128,6 @@ impl Judge {
             self.weigh(k, candidate.appearance, NOISE_TOLERATED * noise * noise + coding * coding);
         }
         noise
-    }
-
-    /// `difference` = neighbour in the reference's light - reference moved onto it, both blurred.
-    fn differ(&mut self, k: usize, reference: &Appearance, candidate: &Candidate<'_>) {
-        let (columns, stride, cpu) = (self.columns, reference.stride(), self.cpu);
-        let (image, seen) = (reference.image(), &candidate.appearance.smooth);
-        let out = self.found[k].difference.par_chunks_mut(stride).enumerate();
-        out.with_min_len(ROWS).for_each_init(
-            || (vec![0.0; columns], vec![0.0; columns]),
-            |(dy, dx), (y, out)| {
-                candidate.field.row(y as f32, 0.0, 1.0, dy, dx);
-                let row = &mut out[MARGIN..MARGIN + columns];
-                warp_row(cpu, row, &image, y, dy, dx, UNSEEN);
-                matched_difference(cpu, row, &seen[y * stride + MARGIN..], candidate.gain, candidate.offset);
-            },
-        );
     }
 
     /// `weights` from `difference`: squares, averaged over the window that the variance is of, against the tolerance.
@@ -227,6 +215,24 @@ impl Judge {
             let size = (self.rows, self.columns);
             if cells.nodes.is_empty() { Plane::zeros(size) } else { Plane::from_shape_fn(size, value) }
         })
+    }
+}
+
+impl Found {
+    /// `difference` = neighbour in the reference's light - reference moved onto it, both blurred.
+    fn differ(&mut self, cpu: CpuLevel, reference: &Appearance, candidate: &Candidate<'_>) {
+        let (columns, stride) = (reference.width, reference.stride());
+        let (image, seen) = (reference.image(), &candidate.appearance.smooth);
+        let out = self.difference.par_chunks_mut(stride).enumerate();
+        out.with_min_len(ROWS).for_each_init(
+            || (vec![0.0; columns], vec![0.0; columns]),
+            |(dy, dx), (y, out)| {
+                candidate.field.row(y as f32, 0.0, 1.0, dy, dx);
+                let row = &mut out[MARGIN..MARGIN + columns];
+                warp_row(cpu, row, &image, y, dy, dx, UNSEEN);
+                matched_difference(cpu, row, &seen[y * stride + MARGIN..], candidate.gain, candidate.offset);
+            },
+        );
     }
 }
 

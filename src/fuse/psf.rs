@@ -84,9 +84,11 @@ impl Psf {
             }
         };
         let close = if blur == Blur::Usual { CLOSE_USUAL / scale } else { CLOSE };
+        // The same nodes for every length: a response is a sum of hundreds of cosines.
+        let wanted: Vec<(f64, f64)> = nodes().map(|f| (f, response(f))).collect();
         let mut best = Vec::new();
         for radius in 1..=LONGEST {
-            let (half, error) = fit(radius, &response);
+            let (half, error) = fit(radius, &wanted);
             best = half;
             if error < close {
                 break;
@@ -139,15 +141,20 @@ pub(super) fn keys(f: f64) -> f64 {
     places.map(|x| cubic(x) * (2.0 * PI * f * x).cos()).sum::<f64>() * 4.0 / f64::from(n)
 }
 
-/// Weights at distances 1..=radius, and the error of the response.
-fn fit(radius: usize, response: &impl Fn(f64) -> f64) -> (Vec<f64>, f64) {
-    let nodes = (0..NODES).map(|n| (n as f64 + 0.5) / (2 * NODES) as f64);
+/// Frequencies at which filters are fitted, cycles a pixel.
+fn nodes() -> impl Iterator<Item = f64> {
+    (0..NODES).map(|n| (n as f64 + 0.5) / (2 * NODES) as f64)
+}
+
+/// Weights at distances 1..=radius, and the error of the response; `wanted` are frequencies and the response there.
+fn fit(radius: usize, wanted: &[(f64, f64)]) -> (Vec<f64>, f64) {
     // h(f) = 1 + sum_d a_d (2 cos(2 pi d f) - 2): the taps sum to 1 whatever a.
-    let rows: Vec<(Vec<f64>, f64)> = nodes
-        .map(|f| {
+    let rows: Vec<(Vec<f64>, f64)> = wanted
+        .iter()
+        .map(|&(f, response)| {
             let b = spline(f);
             let basis = (1..=radius).map(|d| b * (2.0 * (2.0 * PI * d as f64 * f).cos() - 2.0)).collect();
-            (basis, response(f) - b)
+            (basis, response - b)
         })
         .collect();
     let mut normal = vec![vec![0.0; radius + 1]; radius];

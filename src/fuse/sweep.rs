@@ -51,7 +51,9 @@ pub(super) struct Window<'a> {
 impl Optics {
     /// For planes whose axes map as `maps` (vertical, horizontal).
     pub(super) fn new(maps: (AxisMap, AxisMap), blur: Blur, cpu: CpuLevel) -> Self {
-        let psf = [Psf::new(blur, maps.0.scale), Psf::new(blur, maps.1.scale)];
+        let vertical = Psf::new(blur, maps.0.scale);
+        let horizontal = if maps.1.scale == maps.0.scale { vertical.clone() } else { Psf::new(blur, maps.1.scale) };
+        let psf = [vertical, horizontal];
         let reach = psf[1].radius().max(4);
         let grid = Grid::new(maps.1.input, maps.0.output, maps.1.scale as usize, reach);
         let alive = 2 * BIN + 2 * psf[0].radius() + 2 * REACH + 2;

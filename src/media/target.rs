@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::{NamedTempFile, TempDir};
 
+use super::heap;
 use super::open::{file_url, folder_of, is_sequence_pattern, sequence_files, sequence_number, sequence_url};
 use crate::error::{Error, Kind, Result};
 
@@ -147,7 +148,12 @@ impl Target {
 fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64> {
     let failed = |e: std::io::Error| Error::new(Kind::of_io(&e), "could not be finished").caused_by(e).file(path);
     let size = part.as_file().metadata().map_err(failed)?.len();
-    part.as_file().sync_all().map_err(failed)?;
+    // The disk keeps no core busy: the memory of the job goes back meanwhile.
+    let synced = std::thread::scope(|scope| {
+        scope.spawn(heap::give_back);
+        part.as_file().sync_all()
+    });
+    synced.map_err(failed)?;
     let moved = if overwrite { part.persist(path) } else { part.persist_noclobber(path) };
     moved.map_err(|e| {
         let kind =

@@ -206,23 +206,21 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let source = reader.info().clone();
     let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
     let folder = map_folder(job, &plan)?;
-    let enlarging = Enlarging::new(&plan, Resources { threads: job.threads, max_memory: job.max_memory }, cpu)?;
+    let resources = Resources { threads: job.threads, max_memory: job.max_memory };
     if let Some(seconds) = job.excerpt.start {
         reader.start_at(seconds)?;
     }
     control.expect(job.excerpt.frames.unwrap_or(source.frames_estimated));
-    reader.use_pool(enlarging.frames());
     let mut output = job.output.clone();
     output.encoder.threads = job.threads;
-    let mut writer = VideoWriter::create(
-        &output,
-        &job.input,
-        &source,
-        &plan.to,
-        job.excerpt.cut(&reader),
-        reader.usual_step(),
-        cpu,
-    )?;
+    let (cut, step) = (job.excerpt.cut(&reader), reader.usual_step());
+    // The writer reads the input a second time, for what is copied; the stages need no file.
+    let (enlarging, writer) = beside(
+        || Enlarging::new(&plan, resources, cpu),
+        || VideoWriter::create(&output, &job.input, &source, &plan.to, cut, step, cpu),
+    );
+    let (enlarging, mut writer) = (enlarging?, writer?);
+    reader.use_pool(enlarging.frames());
     let encoding = (writer.encoder_name().to_owned(), writer.pixel_format());
     let mut tally = Tally::default();
     enlarging
@@ -247,6 +245,15 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         converted_frames: reader.converted_frames(),
     };
     Ok(Summary::of(source, plan, encoding, written, found, &tally, start.elapsed()))
+}
+
+/// What both give, `other` on a thread of its own.
+fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let here = here();
+        (other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), here)
+    })
 }
 
 /// Opens a video as `options` need it read.

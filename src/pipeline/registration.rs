@@ -170,25 +170,12 @@ impl FrameRegistrar {
         let luma = luma(&frame, &self.layout);
         let prepared = Arc::new(registrar.prepare(luma.as_ref().unwrap_or(&frame.planes[0]).view())?);
         self.to_linear(&mut frame);
-        let appearance = appearance(&frame);
         let previous = self.previous.replace(Arc::clone(&prepared));
-        // A field goes on from where the shift of the whole frame ends: that need not be exact.
-        let seeds = self.detail.is_some() && !self.whole;
-        let estimate = previous.as_ref().map(|previous| match seeds {
-            true => registrar.seed(previous, &prepared),
-            false => registrar.estimate(previous, &prepared),
-        });
+        // The steps of the motion wait for each other: what comparisons need of the frame is made beside them.
+        let (appearance, (estimate, link)) =
+            rayon::join(|| appearance(&frame), || self.moved(registrar, previous.as_deref(), &prepared));
         let scene_cut = estimate.as_ref().is_some_and(|e| e.scene_cut);
         self.scene += u64::from(scene_cut);
-        let link = match (&previous, &estimate, self.detail.filter(|_| self.linking)) {
-            (Some(_), Some(estimate), Some(_)) if !scene_cut && self.whole => {
-                Some(whole_link((self.layout.height, self.layout.width), estimate))
-            }
-            (Some(previous), Some(estimate), Some(detail)) if !scene_cut => {
-                Some(link(registrar, previous, &prepared, estimate, detail))
-            }
-            _ => None,
-        };
         let (motion, confidence) = match estimate {
             Some(e) if !scene_cut => (e.motion, e.confidence),
             Some(e) => (Motion::still(), e.confidence),
@@ -204,6 +191,26 @@ impl FrameRegistrar {
             scene: self.scene,
             scene_cut,
         })
+    }
+    /// The motion from `previous` to `prepared`, if there is a frame before, and the link if both show one scene.
+    fn moved(
+        &self,
+        registrar: &Registrar,
+        previous: Option<&Prepared>,
+        prepared: &Prepared,
+    ) -> (Option<Estimate>, Option<Link>) {
+        let Some(previous) = previous else { return (None, None) };
+        // A field goes on from where the shift of the whole frame ends: that need not be exact.
+        let seeds = self.detail.is_some() && !self.whole;
+        let estimate = match seeds {
+            true => registrar.seed(previous, prepared),
+            false => registrar.estimate(previous, prepared),
+        };
+        let link = self.detail.filter(|_| self.linking && !estimate.scene_cut).map(|detail| match self.whole {
+            true => whole_link((self.layout.height, self.layout.width), &estimate),
+            false => link(registrar, previous, prepared, &estimate, detail),
+        });
+        (Some(estimate), link)
     }
 }
 

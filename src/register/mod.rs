@@ -307,7 +307,7 @@ impl Registrar {
         let scene_cut = likeness.is_cut(self.options.cut_threshold);
         let confidence = likeness.confidence;
         if confidence < LEAST_CONFIDENCE {
-            let offset = moving.quantile(0.5) - reference.quantile(0.5);
+            let offset = moving.median() - reference.median();
             return Estimate { motion: *assumed, confidence, gain: 1.0, offset, scene_cut };
         }
         let (motion, offset) = (Motion::translation(state.dx, state.dy), state.level - state.gain * state.center);
@@ -341,8 +341,7 @@ impl Registrar {
 
 /// No shift, and the gain and level that bring the middle of the reference's values to those of the moving frame.
 fn brightness(reference: &Prepared, moving: &Prepared) -> State {
-    let spread = |frame: &Prepared| frame.quantile(0.8) - frame.quantile(0.2);
-    let (from, to) = (spread(reference), spread(moving));
+    let (from, to) = (reference.spread(), moving.spread());
     let gain = if from > 1.0 { (to / from).clamp(0.25, 4.0) } else { 1.0 };
-    State { dx: 0.0, dy: 0.0, gain, level: moving.quantile(0.5), center: reference.quantile(0.5) }
+    State { dx: 0.0, dy: 0.0, gain, level: moving.median(), center: reference.median() }
 }

@@ -60,13 +60,14 @@ impl Level {
         Self { rows: self.rows, columns, pixels }
     }
 
-    /// Values of about `count` pixels of an even grid, in ascending order.
-    pub(super) fn sorted_sample(&self, count: usize) -> Vec<f32> {
+    /// The values below which the `shares` (0 to 1) of about `count` pixels of an even grid lie.
+    fn quantiles<const N: usize>(&self, count: usize, shares: [f64; N]) -> [f32; N] {
         let step = sample_step(self.rows * self.columns, count);
         let rows = (0..self.rows).step_by(step);
         let mut values: Vec<f32> = rows.flat_map(|y| self.row(y).iter().step_by(step).copied()).collect();
-        values.sort_unstable_by(f32::total_cmp);
-        values
+        let Some(last) = values.len().checked_sub(1) else { return [0.0; N] };
+        // A few values are found in a fifth of the time that sorting all of them takes.
+        shares.map(|share| *values.select_nth_unstable_by((share * last as f64).round() as usize, f32::total_cmp).1)
     }
 }
 
@@ -102,12 +103,14 @@ pub struct Prepared {
     /// Detail of level `likeness_level`, for comparing scenes.
     pub(super) detail: Level,
     pub(super) likeness_level: usize,
-    /// Sorted sample of the values of the search level.
-    values: Vec<f32>,
+    /// Values of the search level below which [`SHARES`] of its pixels lie.
+    quantiles: [f32; 3],
 }
 
-/// Values kept for quantiles.
+/// Pixels that quantiles are taken of.
 const VALUES: usize = 16_384;
+/// A fifth, half and four fifths.
+const SHARES: [f64; 3] = [0.2, 0.5, 0.8];
 
 impl Prepared {
     /// Puts the parts together.
@@ -118,20 +121,24 @@ impl Prepared {
         detail: Level,
         likeness_level: usize,
     ) -> Self {
-        let values = levels[search_level].sorted_sample(VALUES);
-        Self { levels, spectra, detail, likeness_level, values }
+        let quantiles = levels[search_level].quantiles(VALUES, SHARES);
+        Self { levels, spectra, detail, likeness_level, quantiles }
     }
 
     /// One size alone, which is enough to refine motion.
     pub(super) fn of_one_size(level: Level) -> Self {
         let detail = Level { rows: 0, columns: 0, pixels: Vec::new() };
-        Self { levels: vec![level], spectra: Vec::new(), detail, likeness_level: 0, values: Vec::new() }
+        Self { levels: vec![level], spectra: Vec::new(), detail, likeness_level: 0, quantiles: [0.0; 3] }
     }
 
-    /// Value below which a share `q` (0 to 1) of the pixels lies.
-    pub(super) fn quantile(&self, q: f64) -> f64 {
-        let last = self.values.len() - 1;
-        f64::from(self.values[(q * last as f64).round() as usize])
+    /// Median of the luma.
+    pub(super) fn median(&self) -> f64 {
+        f64::from(self.quantiles[1])
+    }
+
+    /// From the luma that a fifth of the pixels lies below to the one that four fifths do.
+    pub(super) fn spread(&self) -> f64 {
+        f64::from(self.quantiles[2]) - f64::from(self.quantiles[0])
     }
 }
 
