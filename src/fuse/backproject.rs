@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use super::enlarge::{Enlarger, lanczos};
 use super::family::{Family, Technique};
 use super::grid::{Grid, mirrored};
+use super::lines::Lines;
 use super::observe::{Glow, Lattice, Moved, Observation, Run, Seen};
 use super::psf::Blur;
 use super::sweep::{Optics, Scratch, Window};
@@ -153,12 +154,12 @@ pub(super) struct Solver {
     /// Motion of each frame in use as a whole, if it has one.
     pub(super) whole: Vec<Option<[f32; 2]>>,
     /// The estimate.
-    pub(super) x: Vec<f32>,
+    pub(super) x: Lines,
     /// The estimate before it, and room for families that need none.
-    pub(super) previous: Vec<f32>,
-    inverse: Vec<f32>,
+    pub(super) previous: Lines,
+    inverse: Lines,
     /// Room for families that need it.
-    pub(super) spare: Vec<f32>,
+    pub(super) spare: Lines,
     pub(super) tasks: Vec<Scratch>,
     /// Frame that takes no part, if any.
     held: Option<usize>,
@@ -171,9 +172,9 @@ impl Solver {
         let optics = Optics::new(maps, blur, cpu);
         let observation = Observation::new(maps, lattice, &optics.grid, cpu);
         let enlarger = Arc::new(Enlarger::new(maps, &optics.grid, 3, lanczos));
-        let state = || vec![0.0; optics.grid.len()];
+        let state = || Lines::new(optics.grid.len());
         let (x, previous, inverse) = (state(), state(), state());
-        let (spare, tasks, whole) = (Vec::new(), Vec::new(), Vec::new());
+        let (spare, tasks, whole) = (Lines::default(), Vec::new(), Vec::new());
         Self { maps, lattice, enlarger, observation, whole, x, previous, inverse, spare, tasks, held: None, optics }
     }
 

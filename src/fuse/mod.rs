@@ -20,6 +20,7 @@ mod fourier;
 mod frequency;
 mod grid;
 mod hold;
+mod lines;
 mod observe;
 mod psf;
 mod shift_add;

@@ -33,7 +33,7 @@ pub(super) struct ShiftAdd;
 impl Family for ShiftAdd {
     fn estimate(&self, solver: &mut Solver, seen: &[Seen<'_>], _: &Schedule) {
         solver.start(seen);
-        solver.spare.resize(solver.x.len(), 0.0);
+        solver.spare.resize(solver.x.len());
         // Without the filter the picture that samples read is the blurred one.
         let plain = solver.optics.with_filters([Psf::identity(), Psf::identity()]);
         spread_weights(solver, &plain);

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::grid::{Grid, mirrored};
+use super::lines::Lines;
 use super::observe::{BIN, Observation, Run};
 use super::psf::{Blur, Psf};
 use crate::frame::AxisMap;
@@ -31,12 +32,12 @@ pub(super) struct Optics {
 }
 
 /// Buffers of one task.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Scratch {
-    picture: Vec<f32>,
-    sums: Vec<f32>,
-    row: Vec<f32>,
-    result: Vec<f32>,
+    picture: Lines,
+    sums: Lines,
+    row: Lines,
+    result: Lines,
 }
 
 /// The window of rows that a pass hands to its jobs.
@@ -177,11 +178,11 @@ impl Optics {
 
 impl Scratch {
     fn resize(&mut self, ring: usize, stride: usize, picture: bool) {
-        self.sums.resize(ring * stride, 0.0);
+        self.sums.resize(ring * stride);
         if picture {
-            self.picture.resize(ring * stride, 0.0);
+            self.picture.resize(ring * stride);
         }
-        self.row.resize(stride, 0.0);
-        self.result.resize(stride, 0.0);
+        self.row.resize(stride);
+        self.result.resize(stride);
     }
 }
