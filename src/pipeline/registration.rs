@@ -192,6 +192,7 @@ impl FrameRegistrar {
             scene_cut,
         })
     }
+
     /// The motion from `previous` to `prepared`, if there is a frame before, and the link if both show one scene.
     fn moved(
         &self,
