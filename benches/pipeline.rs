@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use subpel::frame::Frame;
 use subpel::kernels::CpuLevel;
-use subpel::media::{VideoInfo, VideoReader, VideoWriter};
+use subpel::media::{Origin, VideoInfo, VideoReader, VideoWriter};
 use subpel::resample::Filter;
 use subpel::{Control, EnlargeOptions, InputSpec, Job, Method, OutputSpec, upscale_file};
 
@@ -35,8 +35,8 @@ fn reader(c: &mut Criterion) {
             let mut output = OutputSpec::file(folder.path().join("out.nut"));
             (output.overwrite, output.encoder.codec) = (true, Some("rawvideo".into()));
             let input = InputSpec::local(sample());
-            let mut writer = VideoWriter::create(&output, &input, &info, &info.layout, None, step, CpuLevel::detect())
-                .expect("opens");
+            let origin = Origin { input: &input, source: &info, layout: &info.layout, cut: None, usual_step: step };
+            let mut writer = VideoWriter::create(&output, &origin, None, CpuLevel::detect()).expect("opens");
             frames.iter().for_each(|frame| writer.write(frame).expect("writes"));
             writer.finish(FRAMES).expect("finishes")
         });

@@ -15,7 +15,7 @@ use super::watch::Watch;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{Frame, PictureLayout, Plane};
 use crate::kernels::{CpuLevel, resampling::weighted_rows, taps::Taps};
-use crate::media::{Cut, EncoderSpec, InputSpec, Orientation, OutputSpec, VideoWriter};
+use crate::media::{Cut, EncoderSpec, InputSpec, Orientation, Origin, OutputSpec, VideoWriter};
 use crate::resample::{Filter, PictureResampler};
 
 /// Standard deviation of the Gaussian, and its reach, in pixels of the small frame.
@@ -144,7 +144,8 @@ pub(super) fn write(
                 let alone = InputSpec::local("-");
                 let cut = Some(Cut { first: frame.pts, end: i64::MAX });
                 let (step, cpu) = (pictures.usual_step(), CpuLevel::detect());
-                writer.insert(VideoWriter::create(&output, &alone, &info, &reducer.to, cut, step, cpu)?)
+                let origin = Origin { input: &alone, source: &info, layout: &reducer.to, cut, usual_step: step };
+                writer.insert(VideoWriter::create(&output, &origin, None, cpu)?)
             }
         };
         writer.write(&reducer.reduce(frame))?;

@@ -19,7 +19,7 @@ use super::task::{Piece, Session, Task};
 use crate::error::{Error, Kind, Result};
 use crate::frame::{ColorFamily, Frame, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
-use crate::media::{Cut, Orientation, VideoWriter};
+use crate::media::{Cut, Orientation, Origin, VideoWriter};
 use crate::resample::{Filter, PictureResampler};
 
 /// Seconds of a sweep there and back, and how far it goes from the middle.
@@ -113,7 +113,8 @@ fn film(session: &Session<'_>, piece: &Piece, shown: &mut [Shown], plan: &Plan, 
                 let end = piece.input.frames.map_or(i64::MAX, |n| at.pts.saturating_add(step.saturating_mul(n as i64)));
                 let cut = part.then_some(Cut { first: at.pts, end });
                 let (input, cpu) = (&session.request.input, CpuLevel::detect());
-                writer.insert(VideoWriter::create(&request.output, input, &info, &layout, cut, step, cpu)?)
+                let origin = Origin { input, source: &info, layout: &layout, cut, usual_step: step };
+                writer.insert(VideoWriter::create(&request.output, &origin, None, cpu)?)
             }
         };
         let seconds = info.seconds(at.pts);

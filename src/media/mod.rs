@@ -49,4 +49,4 @@ pub use reader::{Told, VideoReader};
 pub use stored::{Keeping, StoredReader, StoredWriter, library_versions};
 pub use stream_copy::Kept;
 pub use target::{Listed, remove_unfinished};
-pub use writer::{Cut, OutputSpec, VideoWriter, Written};
+pub use writer::{Cut, Origin, OutputSpec, VideoWriter, Written};

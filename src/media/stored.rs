@@ -97,26 +97,18 @@ impl StoredWriter {
         threads: usize,
         cpu: CpuLevel,
     ) -> Result<Self> {
-        Self::create_file(path, packing, source, keeping, threads, cpu).map_err(|e| e.file(path))
-    }
-
-    fn create_file(
-        path: &Path,
-        packing: &Packing,
-        source: &VideoInfo,
-        keeping: Keeping,
-        threads: usize,
-        cpu: CpuLevel,
-    ) -> Result<Self> {
-        log::install();
-        let (native, layout) = (packing.native(), packing.packed_layout());
-        let told = VideoInfo { hdr: Vec::new(), format: native.format, ..source.clone() };
-        let container = Container { format: PacketFile::format()?, path, pipe: false };
-        let encoder = open_exact(native, &layout, &told, &container, keeping, threads, cpu)?;
-        let detour =
-            (encoder.native().format != native.format).then(|| Detour::new(native.clone(), layout.clone(), cpu));
-        let file = PacketFile::create(path, &encoder, &told, encoder.time_base(), false)?;
-        Ok(Self { file, encoder, detour, first: None, path: path.to_owned() })
+        let make = || {
+            log::install();
+            let (native, layout) = (packing.native(), packing.packed_layout());
+            let told = VideoInfo { hdr: Vec::new(), format: native.format, ..source.clone() };
+            let container = Container { format: PacketFile::format()?, path, pipe: false };
+            let encoder = open_exact(native, &layout, &told, &container, keeping, threads, cpu)?;
+            let detour =
+                (encoder.native().format != native.format).then(|| Detour::new(native.clone(), layout.clone(), cpu));
+            let file = PacketFile::create(path, &encoder, &told, encoder.time_base(), false)?;
+            Ok(Self { file, encoder, detour, first: None, path: path.to_owned() })
+        };
+        make().map_err(|e: Error| e.file(path))
     }
 
     /// Writes the next picture, shown at `pts` ticks of the source.

@@ -105,6 +105,21 @@ impl std::fmt::Debug for VideoWriter {
     }
 }
 
+/// What an output is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The source, which is read again for what is copied.
+    pub input: &'a InputSpec,
+    /// What is known of it.
+    pub source: &'a VideoInfo,
+    /// The pictures that are written, before they are turned.
+    pub layout: &'a PictureLayout,
+    /// The part that is wanted; everything if `None`.
+    pub cut: Option<Cut>,
+    /// Usual time between two frames, ticks of the source.
+    pub usual_step: i64,
+}
+
 /// What part of the source is wanted, in ticks of its picture; everything if `None`.
 #[derive(Debug, Clone, Copy)]
 pub struct Cut {
@@ -115,38 +130,14 @@ pub struct Cut {
 }
 
 impl VideoWriter {
-    /// Opens the output for pictures of `layout` that come from `source`; `input` is read again for what is copied.
+    /// Opens the output for what comes from `origin`. It is made in `folder`, on the output's own file system, until it is whole; beside
+    /// the output if `None`.
     ///
     /// # Errors
     /// [`Kind::Create`] if it cannot be created or, with `strict`, would lack something; [`Kind::Unavailable`] or
     /// [`Kind::Usage`] for the encoder; see [`OutputSpec::check`].
-    pub fn create(
-        spec: &OutputSpec,
-        input: &InputSpec,
-        source: &VideoInfo,
-        layout: &PictureLayout,
-        cut: Option<Cut>,
-        usual_step: i64,
-        cpu: CpuLevel,
-    ) -> Result<Self> {
-        Self::create_in(None, spec, input, source, layout, cut, usual_step, cpu)
-    }
-
-    /// The same, made in `folder`, on the file system of the output, until it is whole; in the output's own if `None`.
-    ///
-    /// # Errors
-    /// As for [`Self::create`].
-    #[allow(clippy::too_many_arguments, reason = "one more than what is said of an output")]
-    pub fn create_in(
-        folder: Option<&Path>,
-        spec: &OutputSpec,
-        input: &InputSpec,
-        source: &VideoInfo,
-        layout: &PictureLayout,
-        cut: Option<Cut>,
-        usual_step: i64,
-        cpu: CpuLevel,
-    ) -> Result<Self> {
+    pub fn create(spec: &OutputSpec, origin: &Origin<'_>, folder: Option<&Path>, cpu: CpuLevel) -> Result<Self> {
+        let Origin { input, source, layout, cut, usual_step } = *origin;
         log::install();
         spec.check((!input.is_pipe()).then_some(input.path.as_path()))?;
         let format = find_format(spec)?;

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::Frame;
 use crate::fuse::{Blur, Held};
 use crate::kernels::CpuLevel;
-use crate::media::{Cut, Damage, InputSpec, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
+use crate::media::{Cut, Damage, InputSpec, Origin, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
 
 /// What part of a video is wanted; all of it by default.
 #[derive(Debug, Clone, Copy, Default)]
@@ -213,12 +213,11 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     control.expect(job.excerpt.frames.unwrap_or(source.frames_estimated));
     let mut output = job.output.clone();
     output.encoder.threads = job.threads;
-    let (cut, step) = (job.excerpt.cut(&reader), reader.usual_step());
+    let (cut, usual_step) = (job.excerpt.cut(&reader), reader.usual_step());
+    let origin = Origin { input: &job.input, source: &source, layout: &plan.to, cut, usual_step };
     // The writer reads the input a second time, for what is copied; the stages need no file.
-    let (enlarging, writer) = beside(
-        || Enlarging::new(&plan, resources, cpu),
-        || VideoWriter::create(&output, &job.input, &source, &plan.to, cut, step, cpu),
-    );
+    let (enlarging, writer) =
+        beside(|| Enlarging::new(&plan, resources, cpu), || VideoWriter::create(&output, &origin, None, cpu));
     let (enlarging, mut writer) = (enlarging?, writer?);
     reader.use_pool(enlarging.frames());
     let encoding = (writer.encoder_name().to_owned(), writer.pixel_format());

@@ -19,7 +19,7 @@ use super::work::{Work, as_stopped, make};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::Frame;
 use crate::kernels::CpuLevel;
-use crate::media::{EncodedReader, InputSpec, Packing, StoredReader, VideoInfo, VideoWriter};
+use crate::media::{EncodedReader, InputSpec, Origin, Packing, StoredReader, VideoInfo, VideoWriter};
 use crate::pipeline::{Control, Found, Summary, Tally, open_for};
 
 /// Joins the segments of a job to `output`. Waits up to `patience` for files that are on their way.
@@ -121,7 +121,8 @@ fn deliver(
     let place =
         if on_one_file_system(job.folder(), output) { Some(DraftFolder::new(job.folder(), "join")?) } else { None };
     let folder = place.as_ref().map(DraftFolder::path);
-    let mut writer = VideoWriter::create_in(folder, &spec, &input, &source, &plan.to, cut, usual_step, cpu)?;
+    let origin = Origin { input: &input, source: &source, layout: &plan.to, cut, usual_step };
+    let mut writer = VideoWriter::create(&spec, &origin, folder, cpu)?;
     let form = manifest.delivery.packed();
     if writer.form() != form {
         return Err(other_container(manifest, "needs other pictures").file(output));
