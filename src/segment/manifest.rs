@@ -12,7 +12,7 @@ use crate::pipeline::{Found, Scenes};
 /// Version of the manifest's form.
 pub(super) const SCHEMA: u32 = 1;
 /// Counts up whenever the pixels change that the same options make of the same input.
-const ALGORITHM: u32 = 1;
+const ALGORITHM: u32 = 2;
 /// Most bytes of a manifest.
 pub(super) const MOST_BYTES: u64 = 64 << 20;
 /// Most frames of a job.
