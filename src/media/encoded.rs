@@ -20,14 +20,17 @@ use super::packed_form::open_encoder;
 use super::packet_file::{PacketFile, half_frame};
 use super::packing::Packed;
 use super::seam::Seams;
+use super::side_data::packet_side_data;
 use super::writer::{OutputSpec, VideoWriter};
 use crate::error::{Error, Kind, Result};
 use crate::frame::{Frame, PictureLayout};
 use crate::kernels::CpuLevel;
 
+/// Most pictures between the places of one in coded and in shown order; standards allow 16.
+pub const MOST_DELAY: usize = 32;
 /// What is added to a picture's number to be its time in the file, so that it lies behind the time of decoding, which is not negative in
-/// NUT. Standards allow 16 pictures.
-const LEAD: i64 = 32;
+/// NUT.
+const LEAD: i64 = MOST_DELAY as i64;
 /// No other picture needs this one.
 const DISPOSABLE: c_int = ffi::AV_PKT_FLAG_DISPOSABLE as c_int;
 
@@ -173,22 +176,6 @@ fn some_packet() -> Result<Packet> {
     Ok(packet)
 }
 
-/// Kind and bytes of what a packet carries.
-///
-/// # Safety
-/// `packet` is valid, and stays as it is as long as the bytes are used.
-unsafe fn side_data_of<'a>(packet: *const ffi::AVPacket) -> impl Iterator<Item = (i32, &'a [u8])> {
-    // SAFETY: by the caller's promise; FFmpeg keeps `side_data_elems` valid entries.
-    unsafe {
-        (0..(*packet).side_data_elems.max(0) as usize).map(move |at| {
-            let data = (*packet).side_data.add(at);
-            let bytes = (*data).data;
-            let bytes = if bytes.is_null() { &[] } else { std::slice::from_raw_parts(bytes, (*data).size) };
-            (raw_enum!(data, type_), bytes)
-        })
-    }
-}
-
 /// Refuses what NUT does not keep of a packet, rather than losing it in silence.
 ///
 /// # Safety
@@ -199,7 +186,7 @@ unsafe fn refuse_side_data(packet: *const ffi::AVPacket) -> Result<()> {
     let kept = [T::AV_PKT_DATA_NEW_EXTRADATA as i32, T::AV_PKT_DATA_MATROSKA_BLOCKADDITIONAL as i32];
     let harmless = [T::AV_PKT_DATA_QUALITY_STATS as i32, T::AV_PKT_DATA_CPB_PROPERTIES as i32];
     // SAFETY: by the caller's promise.
-    let mut kinds = unsafe { side_data_of(packet) }.map(|(kind, _)| kind);
+    let mut kinds = unsafe { packet_side_data(packet) }.map(|(kind, _)| kind);
     match kinds.find(|kind| !kept.contains(kind) && !harmless.contains(kind)) {
         None => Ok(()),
         Some(kind) => Err(alone(&format!("keeps data beside its packets (kind {kind})"))),
@@ -214,7 +201,7 @@ unsafe fn mend_addition(packet: *mut ffi::AVPacket) -> Result<()> {
     let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_MATROSKA_BLOCKADDITIONAL;
     // SAFETY: by the caller's promise; new data of a kind takes the place of the old.
     unsafe {
-        let added = side_data_of(packet).find(|(k, _)| *k == kind as i32);
+        let added = packet_side_data(packet).find(|(k, _)| *k == kind as i32);
         // No frame of VP8 or VP9 begins with such a number.
         let Some((_, bytes)) = added.filter(|(_, b)| b.len() >= 16 && b[..8] == b[8..16]) else { return Ok(()) };
         let once = bytes[8..].to_vec();
@@ -304,7 +291,7 @@ impl EncodedReader {
     fn parameters(&self) -> Option<Vec<u8>> {
         let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_NEW_EXTRADATA as i32;
         // SAFETY: the packet was read just now.
-        unsafe { side_data_of(self.packet.as_ptr()) }.find(|(k, _)| *k == kind).map(|(_, bytes)| bytes.to_vec())
+        unsafe { packet_side_data(self.packet.as_ptr()) }.find(|(k, _)| *k == kind).map(|(_, bytes)| bytes.to_vec())
     }
 }
 
@@ -332,10 +319,9 @@ impl VideoWriter {
         let Some(first) = frames.first() else { return Ok(()) };
         self.check_part(part)?;
         self.start_at(first.pts);
-        let pictures: Vec<(i64, i64)> = frames.iter().map(|frame| self.span(frame)).collect();
         let none = || Error::new(Kind::Bug, "parts are written to an output that was not prepared for them");
         let mut seams = self.seams.take().ok_or_else(none)?;
-        seams.begin(pictures.into_iter()).map_err(|e| e.file(&self.path))?;
+        seams.begin(frames.iter().map(|frame| self.span(frame))).map_err(|e| e.file(&self.path))?;
         loop {
             let next = part.next_number().map_err(|e| e.file(&part.path))?;
             let Some(number) = next else { break };

@@ -247,7 +247,7 @@ const RATES: &[&str] =
 /// The same within lists of parameters.
 const PARAMETER_RATES: &[&str] =
     &["bitrate", "pass", "stats", "vbv-maxrate", "vbv-bufsize", "vbv-init", "rc", "tbr", "mbr"];
-/// Codecs whose every picture is coded alone and at a rate of its own, though not without loss.
+/// Codecs whose pictures have rates of their own, though FFmpeg does not call them both lossless and each coded alone.
 const ALONE: &[&str] = &["prores", "dnxhd", "cfhd", "jpeg2000", "dvvideo", "vc2", "hap", "ffv1"];
 
 /// Refuses what cannot be encoded in parts: a rate that is controlled starts anew with each of them.

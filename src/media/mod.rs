@@ -36,7 +36,7 @@ mod subtitle;
 mod target;
 mod writer;
 
-pub use encoded::{EncodedReader, EncodedWriter};
+pub use encoded::{EncodedReader, EncodedWriter, MOST_DELAY};
 pub use encoder::EncoderSpec;
 pub use heap::use_one_heap;
 pub use info::{Damage, VideoInfo};

@@ -57,6 +57,22 @@ unsafe fn side_data_of<'a>(frame: *const ffi::AVFrame) -> impl Iterator<Item = (
     })
 }
 
+/// Kind and bytes of what a packet carries.
+///
+/// # Safety
+/// `packet` is valid, and stays as it is as long as the bytes are used.
+pub(super) unsafe fn packet_side_data<'a>(packet: *const ffi::AVPacket) -> impl Iterator<Item = (i32, &'a [u8])> {
+    // SAFETY: by the caller's promise; FFmpeg keeps `side_data_elems` valid entries.
+    unsafe {
+        (0..(*packet).side_data_elems.max(0) as usize).map(move |at| {
+            let data = (*packet).side_data.add(at);
+            let bytes = (*data).data;
+            let bytes = if bytes.is_null() { &[] } else { std::slice::from_raw_parts(bytes, (*data).size) };
+            (raw_enum!(data, type_), bytes)
+        })
+    }
+}
+
 /// A picture's side data of one kind.
 ///
 /// # Safety

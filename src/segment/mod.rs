@@ -10,7 +10,7 @@
 //! | `manifest.json` | what is to be done: [`Manifest`] under its hash. Written last; without it there is no job |
 //! | `frames.idx` | 16 bytes of header, then 48 for each frame: time in the file, time shown, duration, hash of its samples, flags, bytes of `frames.side` |
 //! | `frames.side` | captions, time codes and dynamic HDR metadata of the frames, one after the other |
-//! | `seg-NNNNN-KEY.nut` | pictures of segment N as the delivery encoder is fed, without loss; or encoded, with `--encode-per-segment` |
+//! | `seg-NNNNN-KEY-HASH.nut` | pictures of segment N as the delivery encoder is fed, without loss; or encoded, with `--encode-per-segment` |
 //! | `seg-NNNNN-KEY.json` | [`Receipt`] of it, under its hash: size and hash of the file, who made it. **The commit record**: pictures without it do not count |
 //! | `seg-NNNNN-KEY.failed` | why the last attempt at a segment failed; for people |
 //! | `seg-NNNNN-KEY.conflict` | a second result that differs from the first, which must not happen |
@@ -18,13 +18,14 @@
 //!
 //! Segments are numbered from 1, in the order of the video. `KEY` is sixteen hexadecimal digits of a hash of the source's
 //! content, the options, the weights, the versions and the range: what was made for other options is never taken for it.
+//! `HASH` are as many digits of the hash of the file itself.
 //! Folder and files are for their owner alone, as far as the umask does not say less.
 //!
 //! # How things appear
 //!
 //! Everything is written under a temporary name in the folder, synchronised, renamed, and the folder synchronised; a
 //! segment's pictures first, its receipt then. There are no locks: two processes may make one segment, both give the same
-//! bytes, and the last rename wins. A process may be killed at any moment; what it leaves is removed by [`collect_garbage`].
+//! pictures, and each receipt names the file that belongs to it. A process may be killed at any moment; what it leaves is removed by [`collect_garbage`].
 //!
 //! # Who does what
 //!

@@ -11,6 +11,7 @@ use super::params::KnownBlur;
 use super::publish::{failed, hash_file, read_sealed};
 use crate::error::{Error, Kind, Result};
 use crate::fuse::Held;
+use crate::media::MOST_DELAY;
 use crate::pipeline::{AloneCounts, Tally};
 
 /// Most bytes of a receipt.
@@ -137,9 +138,6 @@ pub enum State {
     /// All of it.
     Whole(Box<Receipt>),
 }
-
-/// Most pictures that an encoder may reorder by: standards allow 16.
-const MOST_DELAY: usize = 32;
 
 impl Receipt {
     /// Name of the file with the pictures. It holds the hash of its content: whoever makes a segment a second time with other bytes, as
