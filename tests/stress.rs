@@ -69,10 +69,14 @@ impl World {
 
     /// Sample at row `y`, column `x`.
     fn at(&self, y: f32, x: f32) -> f32 {
-        let waves: f32 =
-            self.waves.iter().map(|[fy, fx, phase, height]| height * (fy * y + fx * x + phase).cos()).sum();
         let edge = 26.0 * (30.0 * ((x + 0.6 * y) * 0.035 + self.seed as f32).sin()).clamp(-1.0, 1.0);
-        120.0 + 0.8 * waves + edge - 70.0 * self.ink(y, x)
+        self.waves(y, x) + edge - 70.0 * self.ink(y, x)
+    }
+
+    /// The same without edges and strokes.
+    fn waves(&self, y: f32, x: f32) -> f32 {
+        let wave = |[fy, fx, phase, height]: &[f32; 4]| height * (fy * y + fx * x + phase).cos();
+        120.0 + 0.8 * self.waves.iter().map(wave).sum::<f32>()
     }
 
     /// Lines of strokes: how much of the pixel is covered.
@@ -435,6 +439,12 @@ fn motion_of_all_kinds() {
         part * other.at(y - oy, x - ox) + (1.0 - part) * world.at(y + dy, x + dx)
     });
     table.luma("object over a moving background", Help::Can, &object, USUAL, 2.0);
+    // What is soft hides its wrong motion: it differs by little.
+    let soft = clip(COUNT, SIZE, |t, y, x| {
+        let ((dy, dx), bend) = (drift(t), 1.2 * (x / 9.0 + 1.9 * t).sin());
+        world.waves((y + dy + bend) / 3.0, (x + dx) / 3.0)
+    });
+    table.luma("soft, bending", Help::Can, &soft, USUAL, 2.0);
     let waving = clip(COUNT, SIZE, |t, y, x| {
         let bend = 3.0 * (x / 23.0 + 0.9 * t).sin();
         world.at(y + bend, x + 2.0 * (y / 31.0 - 0.7 * t).cos())
@@ -547,8 +557,7 @@ fn real_clips() {
     ];
     for (name, file, crop) in clips {
         let file = data.join(file);
-        if !file.is_file() {
-            skipped(&format!("{name}: {} is not there", file.display()));
+        if !is_there(name, &file) {
             continue;
         }
         let truth = real(&scratch, &file, crop, COUNT, 1);
@@ -567,4 +576,36 @@ fn real_clips() {
         table.luma(&format!("{name}, every fourth frame"), Help::Can, &real(&scratch, &file, crop, 5, 4), USUAL, 2.0);
     }
     table.end();
+}
+
+/// Water, flames and a defocused camera: little or nothing for other frames to show, and wrong motion that hardly differs.
+#[test]
+fn soft_and_flowing_clips() {
+    let Some(data) = data() else { return skipped("soft clips: no shared/data beside the project") };
+    let scratch = Scratch::new();
+    let mut table = Table::new("soft and flowing clips");
+    let clips = [
+        ("lavafalls", "video/lavafalls.avi", (160, 120, 0, 0)),
+        ("flames", "video/fire2.mp4", (320, 192, 480, 264)),
+        ("defocused", "video/example2.mp4", (400, 300, 440, 210)),
+        ("a far ship", "video/launch.mpg", (320, 240, 0, 0)),
+    ];
+    for (name, file, crop) in clips {
+        let file = data.join(file);
+        if is_there(name, &file) {
+            let truth = real(&scratch, &file, crop, COUNT, 2);
+            for (kernel, scale) in [(USUAL, 2.0), (Kernel::Gaussian(0.6), 2.0), (USUAL, 4.0)] {
+                table.luma(&format!("{name}, {kernel:?}, x{scale}"), Help::Can, &truth, kernel, scale);
+            }
+        }
+    }
+    table.end();
+}
+
+/// Whether a clip is there; says so where it is not.
+fn is_there(name: &str, file: &Path) -> bool {
+    if !file.is_file() {
+        skipped(&format!("{name}: {} is not there", file.display()));
+    }
+    file.is_file()
 }

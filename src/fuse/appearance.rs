@@ -9,7 +9,7 @@ use super::coding::blockiness;
 use super::grid::mirrored;
 use crate::frame::{CodingError, ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::{local_variance, squares, weighted_sum};
+use crate::kernels::observation::{squared_detail, weighted_sum};
 use crate::kernels::warp::Image;
 
 /// Mirrored samples on both sides of every row.
@@ -24,8 +24,9 @@ pub struct Appearance {
     pub(super) width: usize,
     /// Blurred luma, rows with margins.
     pub(super) smooth: Vec<f32>,
-    /// Local variance of it, rows with margins of no meaning.
-    pub(super) variance: Vec<f32>,
+    /// Local energy of what the blur took away, rows with margins of no meaning: there frames of one scene may differ by
+    /// their aliasing.
+    pub(super) detail: Vec<f32>,
     /// Noise as estimated from this frame alone, standard deviation on the 8-bit scale.
     pub(super) noise: f32,
     /// Expected error of coding, standard deviation on the 8-bit scale: as the decoder tells, else from visible blocks.
@@ -45,21 +46,13 @@ impl Appearance {
         });
         let noise = spatial_noise(&padded, stride);
         let coding = coding.map_or_else(|| seen_blocks(planes, layout.family), |coding| coding.deviation);
-        let (mut smooth, mut scratch) = (vec![0.0; height * stride], vec![0.0; height * stride]);
+        let (mut smooth, mut detail) = (vec![0.0; height * stride], vec![0.0; height * stride]);
         blur(cpu, &padded, &mut smooth, &gauss(0.8, 2), size);
-        scratch.par_chunks_mut(stride).zip(smooth.par_chunks(stride)).with_min_len(ROWS).for_each(|(out, row)| {
-            squares(cpu, out, row);
+        padded.par_chunks_mut(stride).zip(smooth.par_chunks(stride)).with_min_len(ROWS).for_each(|(sharp, smooth)| {
+            squared_detail(cpu, sharp, smooth);
         });
-        let mut variance = padded;
-        let wide = gauss(1.5, 3);
-        blur(cpu, &scratch, &mut variance, &wide, size);
-        blur(cpu, &smooth, &mut scratch, &wide, size);
-        variance.par_chunks_mut(stride).zip(scratch.par_chunks(stride)).with_min_len(ROWS).for_each(
-            |(square, mean)| {
-                local_variance(cpu, square, mean);
-            },
-        );
-        Self { height, width, smooth, variance, noise, coding }
+        blur(cpu, &padded, &mut detail, &gauss(1.5, 3), size);
+        Self { height, width, smooth, detail, noise, coding }
     }
 
     /// Floats of a row.

@@ -393,11 +393,29 @@ fn trust_is_the_same_at_the_borders_of_any_size() {
     for (width, height) in [(32, 32), (33, 35), (34, 33), (35, 17), (1, 21), (1, 1)] {
         let clip = Clip::new(layout(width, height, ColorFamily::Gray, false));
         let (reference, appearance) = clip.reference();
-        let brighter = Other::new(&clip.from, vec![reference[0].mapv(|v| v + 0.3)], (0.0, 0.0));
+        let brighter = Other::new(&clip.from, vec![reference[0].mapv(|v| v + 0.1)], (0.0, 0.0));
         let to = clip.from.resized(2 * width, 2 * height);
         let mut fuse = Reconstructor::new(&clip.from, &to, Options::default(), CpuLevel::SCALAR).expect("valid sizes");
         run(&mut fuse, &to, (reference, appearance), &[brighter.neighbour()]);
         let [confidence, gate] = fuse.maps();
         assert!(confidence.iter().chain(&gate).all(|v| *v > 0.99), "{width}x{height}: {confidence:.2}, {gate:.2}");
+    }
+}
+
+#[test]
+fn trust_ends_where_the_reference_does() {
+    let clip = Clip::new(layout(64, 48, ColorFamily::Gray, false));
+    let (_, appearance) = clip.reference();
+    let other = Other::new(&clip.from, frame(&clip.from, 3.0, -5.0), (3.0, -5.0));
+    let mut judge = Judge::new(48, 64, CpuLevel::SCALAR);
+    judge.compare(appearance, &[candidate(&other.neighbour())]);
+    for (at, weight) in judge.weights(0).iter().enumerate() {
+        let (y, x) = ((at / 64) as i32, (at % 64) as i32);
+        let (row, column) = (y + 5, x - 3);
+        let shown = row < 48 && column >= 0;
+        // What lies beyond a frame's own border is made up; that reaches two pixels into both, and the window takes it further
+        // only where both show something.
+        let clear = row < 46 && column >= 2 && y >= 5 && x < 59;
+        assert!(if clear { *weight > 0.7 } else { shown || *weight == 0.0 }, "({y}, {x}): {weight}");
     }
 }
