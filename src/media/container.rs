@@ -6,7 +6,7 @@ use ffmpeg_next::ffi;
 
 use super::copied::CopiedStreams;
 use super::encoder::Encoder;
-use super::ffi::{c_string, check, copied, known, rational, rescale};
+use super::ffi::{Dictionary, c_string, check, copied, known, rational, rescale};
 use super::info::VideoInfo;
 use super::open::InputSpec;
 use super::side_data::{DISPLAY_MATRIX, add_to_stream, hdr_packet_kind};
@@ -39,15 +39,25 @@ impl OutputContext {
             if (*(*self.0).oformat).flags & ffi::AVFMT_NOFILE != 0 {
                 return Ok(());
             }
+            // The file is new and empty. A file that was cut to nothing is written to disk as it is closed (ext4), while nothing
+            // else can be done: 14 ms for 75 MB.
+            let mut options = Dictionary::new();
+            options.set("truncate", "0")?;
             let code = ffi::avio_open2(
                 &mut (*self.0).pb,
                 (*self.0).url,
                 ffi::AVIO_FLAG_WRITE,
                 std::ptr::null(),
-                std::ptr::null_mut(),
+                &mut options.0,
             );
             check(code, Kind::Create, || "opening the output".into()).map(drop)
         }
+    }
+
+    /// Bytes of the file that are written.
+    pub(super) fn position(&self) -> u64 {
+        // SAFETY: the context is valid, and so is its file if there is one.
+        unsafe { (*self.0).pb.as_ref().map_or(0, |file| file.pos.max(0) as u64) }
     }
 
     /// Flushes and closes the file.

@@ -320,6 +320,7 @@ impl VideoWriter {
             let code = ffi::av_write_frame(self.output.0, raw);
             check(code, Kind::Io, || format!("writing frame {}", self.written))?;
         }
+        self.target.hand_on(self.output.position());
         self.written += 1;
         Ok(())
     }
