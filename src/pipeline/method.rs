@@ -115,8 +115,8 @@ impl Preset {
     /// | preset | motion | frames on each side (steps) up to x2 | up to x3 | above |
     /// |---|---|---|---|---|
     /// | fast | coarse | 1 (3) | 1 (5) | 2 (6) |
-    /// | balanced | normal | 2 (5) | 4 (12) | 7 (18) |
-    /// | best | fine | 3 (6) | 5 (16) | 9 (28) |
+    /// | balanced | normal | 2 (7) | 4 (16) | 7 (24) |
+    /// | best | fine | 3 (8) | 5 (20) | 9 (32) |
     ///
     /// `balanced` above x2, and `best`, make a draft of every picture first and correct motion by it.
     ///
@@ -132,8 +132,8 @@ impl Preset {
         };
         let (frames_and_steps, detail) = match self {
             Self::Fast => ([(1, 3), (1, 5), (2, 6)], FieldDetail::Coarse),
-            Self::Balanced => ([(2, 5), (4, 12), (7, 18)], FieldDetail::Normal),
-            Self::Best => ([(3, 6), (5, 16), (9, 28)], FieldDetail::Fine),
+            Self::Balanced => ([(2, 7), (4, 16), (7, 24)], FieldDetail::Normal),
+            Self::Best => ([(3, 8), (5, 20), (9, 32)], FieldDetail::Fine),
         };
         let (window, iterations) = frames_and_steps[column];
         let drafts = match self {
