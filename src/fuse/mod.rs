@@ -62,7 +62,7 @@ const PRIOR: [(f64, f32); 2] = [(1.0, 1.0), (0.8, 8.0)];
 /// Least bound of residuals that steps begin with, 8-bit scale, at x2, x3 and x4. Less at x2 costs city 0.1 dB and frames of
 /// a still scene more; at x4 it gains 0.05 on walk and 0.15 on an old film.
 const FIRST_BOUND: [f64; 3] = [20.0, 14.0, 9.0];
-/// Most steps of chroma at x2, x3 and x4, in frames of 4:2:0: it is softer than luma. Of six times as many at x4 it gets worse by
+/// Most steps of chroma at x2, x3 and x4, in frames of 4:2:0: it is softer than luma. With five times as many at x4 it gets worse by
 /// 0.1 to 0.5 dB; fewer leave it unfinished.
 const CHROMA_STEPS: [usize; 3] = [3, 4, 4];
 /// Steps of a draft: more fit what the field gets wrong.
