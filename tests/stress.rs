@@ -532,7 +532,7 @@ fn data() -> Option<PathBuf> {
 }
 
 /// Luma of `count` pictures of a clip, cropped as FFmpeg's `crop` says; every `step`th.
-fn real(scratch: &Scratch, file: &Path, crop: (usize, usize, usize, usize), count: usize, step: usize) -> Vec<Plane> {
+fn real(scratch: &Scratch, file: &Path, crop: Crop, count: usize, step: usize) -> Vec<Plane> {
     let (w, h, x, y) = crop;
     let filter = format!("select=not(mod(n\\,{step})),crop={w}:{h}:{x}:{y}");
     let input = file.to_str().expect("a plain name");
@@ -544,23 +544,39 @@ fn real(scratch: &Scratch, file: &Path, crop: (usize, usize, usize, usize), coun
     bytes.chunks_exact(w * h).map(picture).collect()
 }
 
+/// Part of a picture: width, height, left, top.
+type Crop = (usize, usize, usize, usize);
+
+/// A table of what `judge` adds for each clip (name, file, part) that is there; says which are not.
+fn real_table(
+    title: &str,
+    clips: &[(&str, &str, Crop)],
+    judge: impl Fn(&mut Table, &str, &dyn Fn(usize, usize) -> Vec<Plane>),
+) {
+    let Some(data) = data() else { return skipped(&format!("{title}: no shared/data beside the project")) };
+    let scratch = Scratch::new();
+    let mut table = Table::new(title);
+    for &(name, file, crop) in clips {
+        let file = data.join(file);
+        if file.is_file() {
+            judge(&mut table, name, &|count, step| real(&scratch, &file, crop, count, step));
+        } else {
+            skipped(&format!("{name}: {} is not there", file.display()));
+        }
+    }
+    table.end();
+}
+
 #[test]
 fn real_clips() {
-    let Some(data) = data() else { return skipped("real clips: no shared/data beside the project") };
-    let scratch = Scratch::new();
-    let mut table = Table::new("real clips");
     let clips = [
         ("city", "vsr_gt/vid4_city_GT.mkv", (240, 192, 200, 200)),
         ("walk", "vsr_gt/vid4_walk_GT.mkv", (240, 192, 240, 140)),
         ("carphone", "video/carphone_pristine.mp4", (168, 144, 4, 0)),
         ("bbb", "video/bbb_642x642_768kbps_30fps_vp9.webm", (240, 192, 200, 220)),
     ];
-    for (name, file, crop) in clips {
-        let file = data.join(file);
-        if !is_there(name, &file) {
-            continue;
-        }
-        let truth = real(&scratch, &file, crop, COUNT, 1);
+    real_table("real clips", &clips, |table, name, pictures| {
+        let truth = pictures(COUNT, 1);
         for kernel in [Kernel::Gaussian(0.3), USUAL, Kernel::Gaussian(0.6), Kernel::Box, Kernel::Cubic] {
             table.luma(&format!("{name}, {kernel:?}"), Help::Can, &truth, kernel, 2.0);
         }
@@ -573,39 +589,23 @@ fn real_clips() {
         table.changed(&format!("{name}, noise 5"), Help::Can, &truth, USUAL, 2.0, |_, picture| {
             picture.mapv(|v| v + 5.0 * random.normal())
         });
-        table.luma(&format!("{name}, every fourth frame"), Help::Can, &real(&scratch, &file, crop, 5, 4), USUAL, 2.0);
-    }
-    table.end();
+        table.luma(&format!("{name}, every fourth frame"), Help::Can, &pictures(5, 4), USUAL, 2.0);
+    });
 }
 
 /// Water, flames and a defocused camera: little or nothing for other frames to show, and wrong motion that hardly differs.
 #[test]
 fn soft_and_flowing_clips() {
-    let Some(data) = data() else { return skipped("soft clips: no shared/data beside the project") };
-    let scratch = Scratch::new();
-    let mut table = Table::new("soft and flowing clips");
     let clips = [
         ("lavafalls", "video/lavafalls.avi", (160, 120, 0, 0)),
         ("flames", "video/fire2.mp4", (320, 192, 480, 264)),
         ("defocused", "video/example2.mp4", (400, 300, 440, 210)),
         ("a far ship", "video/launch.mpg", (320, 240, 0, 0)),
     ];
-    for (name, file, crop) in clips {
-        let file = data.join(file);
-        if is_there(name, &file) {
-            let truth = real(&scratch, &file, crop, COUNT, 2);
-            for (kernel, scale) in [(USUAL, 2.0), (Kernel::Gaussian(0.6), 2.0), (USUAL, 4.0)] {
-                table.luma(&format!("{name}, {kernel:?}, x{scale}"), Help::Can, &truth, kernel, scale);
-            }
+    real_table("soft and flowing clips", &clips, |table, name, pictures| {
+        let truth = pictures(COUNT, 2);
+        for (kernel, scale) in [(USUAL, 2.0), (Kernel::Gaussian(0.6), 2.0), (USUAL, 4.0)] {
+            table.luma(&format!("{name}, {kernel:?}, x{scale}"), Help::Can, &truth, kernel, scale);
         }
-    }
-    table.end();
-}
-
-/// Whether a clip is there; says so where it is not.
-fn is_there(name: &str, file: &Path) -> bool {
-    if !file.is_file() {
-        skipped(&format!("{name}: {} is not there", file.display()));
-    }
-    file.is_file()
+    });
 }

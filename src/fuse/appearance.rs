@@ -14,6 +14,8 @@ use crate::kernels::warp::Image;
 
 /// Mirrored samples on both sides of every row.
 pub(super) const MARGIN: usize = 8;
+/// Standard deviation and radius of the window that frames are compared on: of fine detail here and of differences in `confidence`.
+pub(super) const WINDOW: (f32, i32) = (1.5, 3);
 /// Rows of a task.
 const ROWS: usize = 32;
 
@@ -51,7 +53,7 @@ impl Appearance {
         padded.par_chunks_mut(stride).zip(smooth.par_chunks(stride)).with_min_len(ROWS).for_each(|(sharp, smooth)| {
             squared_detail(cpu, sharp, smooth);
         });
-        blur(cpu, &padded, &mut detail, &gauss(1.5, 3), size);
+        blur(cpu, &padded, &mut detail, &gauss(WINDOW.0, WINDOW.1), size);
         Self { height, width, smooth, detail, noise, coding }
     }
 

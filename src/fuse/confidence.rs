@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::appearance::{Appearance, MARGIN, blur, gauss, median, mirror};
+use super::appearance::{Appearance, MARGIN, WINDOW, blur, gauss, median, mirror};
 use super::grid::mirrored;
 use super::observe::Glow;
 use crate::frame::Plane;
@@ -150,7 +150,7 @@ impl Judge {
             mirror(row, columns);
         });
         continue_up_and_down(difference, inside, stride);
-        blur(cpu, difference, &mut self.scratch, &gauss(1.5, 3), (rows, columns));
+        blur(cpu, difference, &mut self.scratch, &gauss(WINDOW.0, WINDOW.1), (rows, columns));
         let mean = &self.scratch;
         weights.par_chunks_mut(columns).zip(&*inside).enumerate().with_min_len(ROWS).for_each_init(
             || vec![0.0; columns],
