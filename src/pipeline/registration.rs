@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use ndarray::Zip;
+use rayon::prelude::*;
 
 use super::options::{EnlargePlan, lit_planes};
-use crate::error::Result;
+use crate::error::{Result, Stage};
 use crate::frame::{ColorFamily, Frame, PictureLayout, Plane};
 use crate::fuse::Appearance;
 use crate::kernels::CpuLevel;
@@ -47,6 +48,13 @@ pub(super) struct Registered {
     /// Counts from 0, one up at each cut.
     pub(super) scene: u64,
     pub(super) scene_cut: bool,
+}
+
+/// A frame with what is computed of it alone.
+struct Ready {
+    frame: Frame,
+    /// `None` where motion is not measured.
+    prepared: Option<Arc<Prepared>>,
 }
 
 /// How a frame and the one before it lie on each other.
@@ -150,57 +158,67 @@ impl FrameRegistrar {
     }
 
     /// Measures `frame` against the one pushed before.
-    pub(super) fn push(&mut self, mut frame: Frame) -> Result<Registered> {
-        let appearance = |frame: &Frame| {
-            self.detail.map(|_| Appearance::new(&frame.planes, frame.coding.as_ref(), &self.layout, self.cpu))
+    pub(super) fn push(&mut self, frame: Frame) -> Result<Registered> {
+        let ready = self.prepared(frame)?;
+        let before = self.goes_on_to(&ready);
+        Ok(self.numbered(self.measured(before.as_deref(), ready)))
+    }
+
+    /// [`Self::push`] for several successive frames at once: pairs of frames do not wait for each other, as the steps of
+    /// the motion of one pair do.
+    pub(super) fn push_all(&mut self, frames: Vec<Frame>) -> Result<Vec<Registered>> {
+        let ready: Vec<Result<Ready>> = frames.into_par_iter().map(|frame| self.prepared(frame)).collect();
+        let ready: Vec<Ready> = ready.into_iter().collect::<Result<_>>()?;
+        let before: Vec<_> = ready.iter().map(|ready| self.goes_on_to(ready)).collect();
+        let pairs = before.into_par_iter().zip(ready);
+        let measured: Vec<_> = pairs.map(|(before, ready)| self.measured(before.as_deref(), ready)).collect();
+        Ok(measured.into_iter().map(|registered| self.numbered(registered)).collect())
+    }
+
+    /// What needs no other frame.
+    fn prepared(&self, mut frame: Frame) -> Result<Ready> {
+        let prepared = match &self.registrar {
+            Some(registrar) => {
+                let luma = luma(&frame, &self.layout);
+                let prepared = registrar.prepare(luma.as_ref().unwrap_or(&frame.planes[0]).view());
+                Some(Arc::new(prepared.map_err(|e| e.at(Stage::Register, Some(frame.index)))?))
+            }
+            None => None,
         };
-        let Some(registrar) = &self.registrar else {
-            self.to_linear(&mut frame);
-            return Ok(Registered {
-                appearance: appearance(&frame),
-                frame,
-                prepared: None,
-                link: None,
-                motion: Motion::still(),
-                confidence: 1.0,
-                scene: 0,
-                scene_cut: false,
-            });
-        };
-        let luma = luma(&frame, &self.layout);
-        let prepared = Arc::new(registrar.prepare(luma.as_ref().unwrap_or(&frame.planes[0]).view())?);
         self.to_linear(&mut frame);
-        let previous = self.previous.replace(Arc::clone(&prepared));
+        Ok(Ready { frame, prepared })
+    }
+
+    /// Makes `ready` the frame that the next one is measured against; returns the one before it.
+    fn goes_on_to(&mut self, ready: &Ready) -> Option<Arc<Prepared>> {
+        std::mem::replace(&mut self.previous, ready.prepared.clone())
+    }
+
+    /// The motion of a frame against the one `before`; scenes are not numbered yet.
+    fn measured(&self, before: Option<&Prepared>, Ready { frame, prepared }: Ready) -> Registered {
+        let appearance =
+            || self.detail.map(|_| Appearance::new(&frame.planes, frame.coding.as_ref(), &self.layout, self.cpu));
         // The steps of the motion wait for each other: what comparisons need of the frame is made beside them.
-        let (appearance, (estimate, link)) =
-            rayon::join(|| appearance(&frame), || self.moved(registrar, previous.as_deref(), &prepared));
+        let (appearance, (estimate, link)) = rayon::join(appearance, || self.moved(before, prepared.as_deref()));
         let scene_cut = estimate.as_ref().is_some_and(|e| e.scene_cut);
-        self.scene += u64::from(scene_cut);
         let (motion, confidence) = match estimate {
             Some(e) if !scene_cut => (e.motion, e.confidence),
             Some(e) => (Motion::still(), e.confidence),
             None => (Motion::still(), 1.0),
         };
-        Ok(Registered {
-            frame,
-            prepared: Some(prepared),
-            appearance,
-            link,
-            motion,
-            confidence,
-            scene: self.scene,
-            scene_cut,
-        })
+        Registered { frame, prepared, appearance, link, motion, confidence, scene: 0, scene_cut }
+    }
+
+    fn numbered(&mut self, registered: Registered) -> Registered {
+        self.scene += u64::from(registered.scene_cut);
+        Registered { scene: self.scene, ..registered }
     }
 
     /// The motion from `previous` to `prepared`, if there is a frame before, and the link if both show one scene.
-    fn moved(
-        &self,
-        registrar: &Registrar,
-        previous: Option<&Prepared>,
-        prepared: &Prepared,
-    ) -> (Option<Estimate>, Option<Link>) {
-        let Some(previous) = previous else { return (None, None) };
+    fn moved(&self, previous: Option<&Prepared>, prepared: Option<&Prepared>) -> (Option<Estimate>, Option<Link>) {
+        let (Some(registrar), Some(previous), Some(prepared)) = (&self.registrar, previous, prepared) else {
+            return (None, None);
+        };
         // A field goes on from where the shift of the whole frame ends: that need not be exact.
         let seeds = self.detail.is_some() && !self.whole;
         let estimate = match seeds {
@@ -258,4 +276,57 @@ fn luma(frame: &Frame, layout: &PictureLayout) -> Option<Plane> {
             .and(&frame.planes[2])
             .map_collect(|red, green, blue| r * red + g * green + b * blue),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::EnlargeOptions;
+
+    /// A textured picture that moves by (1.5, 0.7) pixels a frame and becomes another one at frame 4.
+    fn frame(index: u64) -> Frame {
+        let (y0, x0, seed) = (0.7 * index as f64, 1.5 * index as f64, if index < 4 { 1.0 } else { 2.3 });
+        let value = |(y, x): (usize, usize)| {
+            let (y, x) = (seed * (y as f64 + y0), seed * (x as f64 + x0));
+            (128.0 + 50.0 * (0.31 * y + 0.17 * x).sin() + 60.0 * (0.23 * x - 0.4 * y * seed).cos()) as f32
+        };
+        let planes = vec![Plane::from_shape_fn((72, 96), value)];
+        Frame { index, pts: index as i64, duration: 1, planes, coding: None, carried: Vec::new() }
+    }
+
+    #[test]
+    fn several_frames_at_once_are_measured_like_one_after_the_other() {
+        let layout = PictureLayout {
+            width: 96,
+            height: 72,
+            family: ColorFamily::Gray,
+            chroma_log2: (0, 0),
+            chroma_site: crate::frame::ChromaSite { x: 0.0, y: 0.0 },
+            alpha: false,
+            depth: 8,
+            color: Default::default(),
+        };
+        let plan = EnlargeOptions::default().resolve(&layout).expect("a plan");
+        let registrar = || FrameRegistrar::for_plan(&plan, CpuLevel::detect()).expect("a registrar");
+        let (mut one, mut many) = (registrar(), registrar());
+        let alone: Vec<_> = (0..7).map(|i| one.push(frame(i)).expect("registered")).collect();
+        let together: Vec<_> = [0..1, 1..3, 3..7]
+            .into_iter()
+            .flat_map(|at| many.push_all(at.map(frame).collect()).expect("registered"))
+            .collect();
+        assert_eq!(alone.iter().filter(|r| r.scene_cut).count(), 1, "one cut");
+        assert_eq!(together.len(), 7, "all frames");
+        for (a, b) in alone.iter().zip(&together) {
+            assert_eq!(
+                (a.frame.index, a.scene, a.scene_cut),
+                (b.frame.index, b.scene, b.scene_cut),
+                "order and scenes"
+            );
+            assert_eq!((a.motion, a.confidence), (b.motion, b.confidence), "frame {}", a.frame.index);
+            let fields =
+                |r: &Registered| r.link.as_ref().map(|l| (l.backward.clone(), l.forward.clone(), l.gain, l.offset));
+            assert_eq!(fields(a), fields(b), "frame {}", a.frame.index);
+            assert_eq!(a.link.is_some(), a.frame.index != 0 && !a.scene_cut, "frame {} is linked", a.frame.index);
+        }
+    }
 }

@@ -47,7 +47,7 @@ pub(super) fn run(
         };
         spawn(scope, Stage::Decode, control, &cause, &failed, move || decode(source, &to_register, halted, control));
         spawn(scope, Stage::Register, control, &cause, &failed, move || {
-            register(registrar, &decoded, &to_fuse, pool, control)
+            register(registrar, &decoded, &to_fuse, capacities.registering, pool, control)
         });
         spawn(scope, Stage::Fuse, control, &cause, &failed, move || {
             fuse(enlarger, &registered, &to_next, pool, control)
@@ -98,14 +98,19 @@ fn register(
     mut registrar: FrameRegistrar,
     input: &Receiver<Frame>,
     output: &Sender<Registered>,
+    at_once: usize,
     pool: &rayon::ThreadPool,
     control: &Control,
 ) -> Result<()> {
     for frame in input {
-        let index = frame.index;
-        let registered = control.timed(Stage::Register, 1, || pool.install(|| registrar.push(frame)));
-        if output.send(registered.map_err(|e| e.at(Stage::Register, Some(index)))?).is_err() {
-            break;
+        let mut batch = vec![frame];
+        batch.extend(input.try_iter().take(at_once - 1));
+        let frames = batch.len() as u64;
+        let registered = control.timed(Stage::Register, frames, || pool.install(|| registrar.push_all(batch)));
+        for registered in registered? {
+            if output.send(registered).is_err() {
+                return Ok(());
+            }
         }
     }
     Ok(())
@@ -263,7 +268,13 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
         let pools = [(); 3].map(|()| PlanePool::new(1));
         let refining = pool.install(|| refining(&plan, pools, None, CpuLevel::detect())).expect("refiner");
-        let capacities = Capacities { decoded: capacity, registered: capacity, refined: capacity, enlarged: capacity };
+        let capacities = Capacities {
+            decoded: capacity,
+            registering: 1 + capacity,
+            registered: capacity,
+            refined: capacity,
+            enlarged: capacity,
+        };
         let strike = |stage: Stage, index: u64| match fault {
             Fault::Error(s, n) if (s, n) == (stage, index) => Err(Error::new(Kind::Io, "injected")),
             Fault::Panic(s, n) if (s, n) == (stage, index) => panic!("injected"),
