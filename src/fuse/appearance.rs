@@ -3,6 +3,8 @@
 //! Comparisons use slightly blurred luma (sigma 0.8): unblurred frames of a detailed scene differ by their aliasing,
 //! which is the very signal that the reconstruction lives on.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::coding::blockiness;
@@ -18,6 +20,8 @@ pub(super) const MARGIN: usize = 8;
 pub(super) const WINDOW: (f32, i32) = (1.5, 3);
 /// Rows of a task.
 const ROWS: usize = 32;
+/// Rows of squares that are kept at a time: at least as many as a window is high.
+const RING: usize = 2 * WINDOW.1 as usize + 2;
 
 /// A frame's luma as comparisons take it. 8 bytes a pixel.
 #[derive(Debug, Clone)]
@@ -38,22 +42,12 @@ pub struct Appearance {
 impl Appearance {
     /// Of a frame with `planes` as in `layout`, and what its decoder told of its coding. O(pixels).
     pub fn new(planes: &[Plane], coding: Option<&CodingError>, layout: &PictureLayout, cpu: CpuLevel) -> Self {
-        let (height, width) = planes[0].dim();
-        let (stride, size) = (width + 2 * MARGIN, (height, width));
-        let mut padded = vec![0.0; height * stride];
-        let weights = layout.color.luma_weights(layout.height);
-        padded.par_chunks_mut(stride).with_min_len(ROWS).enumerate().for_each(|(y, out)| {
-            luma_row(planes, layout.family, weights, y, &mut out[MARGIN..MARGIN + width]);
-            mirror(out, width);
-        });
-        let noise = spatial_noise(&padded, stride);
-        let coding = coding.map_or_else(|| seen_blocks(planes, layout.family), |coding| coding.deviation);
-        let (mut smooth, mut detail) = (vec![0.0; height * stride], vec![0.0; height * stride]);
-        blur(cpu, &padded, &mut smooth, &gauss(0.8, 2), size);
-        padded.par_chunks_mut(stride).zip(smooth.par_chunks(stride)).with_min_len(ROWS).for_each(|(sharp, smooth)| {
-            squared_detail(cpu, sharp, smooth);
-        });
-        blur(cpu, &padded, &mut detail, &gauss(WINDOW.0, WINDOW.1), size);
+        let size @ (height, width) = planes[0].dim();
+        let luma = luma(planes, layout);
+        let noise = spatial_noise(&luma, width);
+        let coding = coding.map_or_else(|| seen_blocks(&luma, layout.family, size), |coding| coding.deviation);
+        let smooth = smoothed(cpu, &luma, &gauss(0.8, 2), size);
+        let detail = energy(cpu, &luma, &smooth, &gauss(WINDOW.0, WINDOW.1), size);
         Self { height, width, smooth, detail, noise, coding }
     }
 
@@ -69,24 +63,23 @@ impl Appearance {
 }
 
 /// Error of coding by the blocks that can be seen; codecs with such blocks code luma, not R, G and B.
-fn seen_blocks(planes: &[Plane], family: ColorFamily) -> f32 {
-    let (height, width) = planes[0].dim();
-    match (family, planes[0].as_slice()) {
-        (ColorFamily::YCbCr | ColorFamily::Gray, Some(luma)) => blockiness(luma, height, width),
-        _ => 0.0,
+fn seen_blocks(luma: &[f32], family: ColorFamily, (height, width): (usize, usize)) -> f32 {
+    match family {
+        ColorFamily::YCbCr | ColorFamily::Gray => blockiness(luma, height, width),
+        ColorFamily::Rgb => 0.0,
     }
 }
 
-fn luma_row(planes: &[Plane], family: ColorFamily, [kr, kg, kb]: [f32; 3], y: usize, out: &mut [f32]) {
-    let row = |plane: &Plane, x: usize| plane[[y, x]];
-    match (family, planes[0].row(y).as_slice()) {
+/// Luma row by row: the first plane where it is that.
+fn luma<'a>(planes: &'a [Plane], layout: &PictureLayout) -> Cow<'a, [f32]> {
+    match (layout.family, planes[0].as_slice()) {
         (ColorFamily::Rgb, _) => {
-            for (x, out) in out.iter_mut().enumerate() {
-                *out = kr * row(&planes[0], x) + kg * row(&planes[1], x) + kb * row(&planes[2], x);
-            }
+            let [kr, kg, kb] = layout.color.luma_weights(layout.height);
+            let of = |((r, g), b): ((&f32, &f32), &f32)| kr * r + kg * g + kb * b;
+            planes[0].iter().zip(&planes[1]).zip(&planes[2]).map(of).collect()
         }
-        (_, Some(luma)) => out.copy_from_slice(luma),
-        (_, None) => out.iter_mut().enumerate().for_each(|(x, out)| *out = row(&planes[0], x)),
+        (_, Some(luma)) => Cow::Borrowed(luma),
+        (_, None) => planes[0].iter().copied().collect(),
     }
 }
 
@@ -105,22 +98,79 @@ pub(super) fn mirror(row: &mut [f32], columns: usize) {
     }
 }
 
+/// Separable blur of `luma` (without margins) with mirrored borders; the rows of the result have margins.
+fn smoothed(cpu: CpuLevel, luma: &[f32], taps: &[f32], (rows, columns): (usize, usize)) -> Vec<f32> {
+    let stride = columns + 2 * MARGIN;
+    let mut out = vec![0.0; rows * stride];
+    out.par_chunks_mut(stride).enumerate().with_min_len(ROWS).for_each_init(
+        || vec![0.0; stride],
+        |row, (i, out)| {
+            let start = |y| mirrored(y, rows) * columns;
+            along_columns(cpu, &mut row[MARGIN..MARGIN + columns], luma, taps, i, start);
+            mirror(row, columns);
+            along_row(cpu, out, row, taps, columns);
+            mirror(out, columns);
+        },
+    );
+    out
+}
+
+/// The squares of what `smooth` lacks of `luma`, blurred; rows with margins of no meaning.
+///
+/// The squares live in a ring of rows: what they are blurred from never leaves the cache.
+fn energy(cpu: CpuLevel, luma: &[f32], smooth: &[f32], taps: &[f32], (rows, columns): (usize, usize)) -> Vec<f32> {
+    let (stride, radius) = (columns + 2 * MARGIN, taps.len() / 2);
+    let mut out = vec![0.0; rows * stride];
+    out.par_chunks_mut(ROWS * stride).enumerate().for_each_init(
+        || (vec![0.0; RING * columns], vec![0.0; stride]),
+        |(ring, row), (band, out)| {
+            let mut ready = (band * ROWS).saturating_sub(radius);
+            for (i, out) in (band * ROWS..).zip(out.chunks_exact_mut(stride)) {
+                let needed = (i + radius + 1).min(rows);
+                for y in ready..needed {
+                    let squares = &mut ring[y % RING * columns..][..columns];
+                    squares.copy_from_slice(&luma[y * columns..][..columns]);
+                    squared_detail(cpu, squares, &smooth[y * stride + MARGIN..][..columns]);
+                }
+                ready = needed;
+                let start = |y| mirrored(y, rows) % RING * columns;
+                along_columns(cpu, &mut row[MARGIN..MARGIN + columns], ring, taps, i, start);
+                mirror(row, columns);
+                along_row(cpu, out, row, taps, columns);
+            }
+        },
+    );
+    out
+}
+
+/// Sum of the rows around row `y`, each times its tap; `start` says where a row begins in `data`.
+fn along_columns(cpu: CpuLevel, out: &mut [f32], data: &[f32], taps: &[f32], y: usize, start: impl Fn(isize) -> usize) {
+    let mut lines = [0; 16];
+    let first = y as isize - (taps.len() / 2) as isize;
+    for (line, y) in lines.iter_mut().zip(first..first + taps.len() as isize) {
+        *line = start(y);
+    }
+    weighted_sum(cpu, out, data, &lines[..taps.len()], taps, false);
+}
+
+/// A row with margins, blurred; margins of `out` stay as they are.
+fn along_row(cpu: CpuLevel, out: &mut [f32], row: &[f32], taps: &[f32], columns: usize) {
+    let mut places = [0; 16];
+    for (place, at) in places[..taps.len()].iter_mut().zip(MARGIN - taps.len() / 2..) {
+        *place = at;
+    }
+    weighted_sum(cpu, &mut out[MARGIN..MARGIN + columns], row, &places[..taps.len()], taps, false);
+}
+
 /// Separable blur with mirrored borders; all rows keep their margins.
 pub(super) fn blur(cpu: CpuLevel, input: &[f32], out: &mut [f32], taps: &[f32], (rows, columns): (usize, usize)) {
-    let (radius, stride) = (taps.len() / 2, columns + 2 * MARGIN);
+    let stride = columns + 2 * MARGIN;
     let rows_out = out.par_chunks_mut(stride).enumerate().with_min_len(ROWS);
     rows_out.for_each_init(
         || vec![0.0; stride],
         |row, (i, out)| {
-            let mut lines = [0; 16];
-            for (k, line) in lines[..taps.len()].iter_mut().enumerate() {
-                *line = mirrored(i as isize + k as isize - radius as isize, rows) * stride;
-            }
-            weighted_sum(cpu, row, input, &lines[..taps.len()], taps, false);
-            for (k, line) in lines[..taps.len()].iter_mut().enumerate() {
-                *line = MARGIN - radius + k;
-            }
-            weighted_sum(cpu, &mut out[MARGIN..MARGIN + columns], row, &lines[..taps.len()], taps, false);
+            along_columns(cpu, row, input, taps, i, |y| mirrored(y, rows) * stride);
+            along_row(cpu, out, row, taps, columns);
             mirror(out, columns);
         },
     );
@@ -143,15 +193,15 @@ pub(super) fn median(values: impl Iterator<Item = f32>) -> Option<f32> {
 }
 
 /// Noise from one frame: median response of the mask [1 -2 1; -2 4 -2; 1 -2 1] (Immerkaer 1996,
-/// doi:10.1006/cviu.1996.0060) on every fourth row of a plane with margins.
-fn spatial_noise(plane: &[f32], stride: usize) -> f32 {
-    let rows = plane.len() / stride;
+/// doi:10.1006/cviu.1996.0060) on every fourth row of a plane of so many columns.
+fn spatial_noise(plane: &[f32], columns: usize) -> f32 {
+    let rows = plane.len() / columns;
     let second = |i: usize, j: usize| {
-        let at = i * stride + j;
+        let at = i * columns + j;
         plane[at - 1] - 2.0 * plane[at] + plane[at + 1]
     };
     let response = |i: usize, j: usize| (second(i - 1, j) - 2.0 * second(i, j) + second(i + 1, j)).abs();
-    let columns = MARGIN + 1..(stride - MARGIN - 1).max(MARGIN + 1);
-    let sites = (1..rows.saturating_sub(1)).step_by(4).flat_map(|i| columns.clone().map(move |j| (i, j)));
+    let inner = 1..columns.saturating_sub(1);
+    let sites = (1..rows.saturating_sub(1)).step_by(4).flat_map(|i| inner.clone().map(move |j| (i, j)));
     median(sites.map(|(i, j)| response(i, j))).map_or(0.0, |m| 1.4826 * m / 6.0)
 }

@@ -51,7 +51,7 @@ impl Capacities {
         // frames, and memory would seem to grow with the length.
         let enlarged = if matches!(plan.method, Method::Fuse(_)) { 0 } else { frames(&plan.to) };
         let small = frames(&plan.from);
-        Self { decoded: small, registering: small.max(1), registered: small.min(1), refined: 0, enlarged }
+        Self { decoded: small, registering: small.max(1), registered: 0, refined: 0, enlarged }
     }
 }
 

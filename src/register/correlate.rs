@@ -6,6 +6,8 @@
 //! large object hides from the transform of the whole frame. Peaks are known modulo the window, so every shift that a
 //! peak can stand for becomes a candidate; which one is right is decided on the pixels, in `agreement`.
 
+use std::ops::Deref;
+
 use rayon::prelude::*;
 use rustfft::FftPlannerScalar;
 use rustfft::num_complex::Complex32;
@@ -36,7 +38,7 @@ impl Window {
     }
 
     /// Spectrum of the window of `level` whose first pixel is at row `top`, column `left`.
-    fn spectrum(&self, level: &Level, top: usize, left: usize) -> Spectrum {
+    fn spectrum(&self, level: &Level<impl Deref<Target = [f32]> + Sync>, top: usize, left: usize) -> Spectrum {
         let rows = || (0..self.rows).map(|y| &level.row(top + y)[left..left + self.columns]);
         let total: f64 = rows().map(|row| f64::from(row.iter().sum::<f32>())).sum();
         let mean = (total / (self.rows * self.columns) as f64) as f32;
@@ -138,7 +140,7 @@ impl Search {
     }
 
     /// Spectra of the whole of `level`, then of its tiles.
-    pub(super) fn spectra(&self, level: &Level) -> Vec<Spectrum> {
+    pub(super) fn spectra(&self, level: &Level<impl Deref<Target = [f32]> + Sync>) -> Vec<Spectrum> {
         (0..=self.corners.len())
             .into_par_iter()
             .map(|i| match i.checked_sub(1) {

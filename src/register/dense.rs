@@ -167,9 +167,8 @@ impl Registrar {
         detail: FieldDetail,
     ) -> Field {
         let prepared = |plane: ArrayView2<'_, f32>| {
-            let level = Level { rows: self.height, columns: self.width, pixels: plane.iter().copied().collect() };
             assert_eq!(plane.dim(), (self.height, self.width), "a plane of another size");
-            Prepared::of_one_size(level.smoothed(&self.taps, self.cpu))
+            Prepared::of_one_size(Level::of(plane).smoothed(&self.taps, self.cpu))
         };
         let still = Field::uniform(self.height, self.width, Shift::default());
         // Held to no motion of the frame as a whole: what is left to correct is none.

@@ -42,6 +42,8 @@ pub use field::Field;
 pub use motion::{Estimate, Motion, Shift};
 pub use prepare::Prepared;
 
+use std::borrow::Cow;
+
 use ndarray::ArrayView2;
 
 use crate::error::{Error, Kind, Result, Stage};
@@ -176,8 +178,7 @@ impl Registrar {
     /// finite.
     pub fn prepare(&self, luma: ArrayView2<'_, f32>) -> Result<Prepared> {
         self.check(luma)?;
-        let pixels = luma.as_slice().map_or_else(|| luma.iter().copied().collect(), <[f32]>::to_vec);
-        let mut raw = Level { rows: self.height, columns: self.width, pixels };
+        let mut raw = Level::of(luma);
         let (mut levels, mut spectra) = (Vec::new(), Vec::new());
         loop {
             levels.push(raw.smoothed(&self.taps, self.cpu));
@@ -187,7 +188,8 @@ impl Registrar {
             if raw.rows.min(raw.columns) / 2 < SMALLEST_SIDE {
                 break;
             }
-            raw = raw.halved(self.cpu);
+            let Level { rows, columns, pixels } = raw.halved(self.cpu);
+            raw = Level { rows, columns, pixels: Cow::Owned(pixels) };
         }
         let likeness_level = self.likeness_level.min(levels.len() - 1);
         let detail = detail(&levels[likeness_level], self.cpu);

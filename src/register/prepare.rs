@@ -3,6 +3,10 @@
 //! Smoothing with a Gaussian before differences are taken keeps aliased frequencies, which do not move with the
 //! picture, and noise out of the estimate. Borders are mirrored with the edge sample repeated.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::kernels::CpuLevel;
@@ -15,20 +19,32 @@ const BAND: usize = 32;
 
 /// One size of a frame: `rows x columns`, row after row.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Level {
+pub(super) struct Level<P = Vec<f32>> {
     pub(super) rows: usize,
     pub(super) columns: usize,
-    pub(super) pixels: Vec<f32>,
+    pub(super) pixels: P,
 }
 
-impl Level {
+impl<'a> Level<Cow<'a, [f32]>> {
+    /// The frame itself, where it lies if it lies there in order.
+    pub(super) fn of(plane: ArrayView2<'a, f32>) -> Self {
+        let (rows, columns) = plane.dim();
+        let pixels = match plane.to_slice() {
+            Some(pixels) => Cow::Borrowed(pixels),
+            None => Cow::Owned(plane.iter().copied().collect()),
+        };
+        Self { rows, columns, pixels }
+    }
+}
+
+impl<P: Deref<Target = [f32]> + Sync> Level<P> {
     /// Row `y`.
     pub(super) fn row(&self, y: usize) -> &[f32] {
         &self.pixels[y * self.columns..][..self.columns]
     }
 
     /// Half the size, each pixel the mean of four; an odd last row or column is left out.
-    pub(super) fn halved(&self, cpu: CpuLevel) -> Self {
+    pub(super) fn halved(&self, cpu: CpuLevel) -> Level {
         let (rows, columns) = (self.rows / 2, self.columns / 2);
         let mut pixels = vec![0.0; rows * columns];
         pixels.par_chunks_mut(columns.max(1) * BAND).enumerate().for_each(|(band, out)| {
@@ -36,11 +52,11 @@ impl Level {
                 halve_rows(cpu, out, self.row(2 * y), self.row(2 * y + 1));
             }
         });
-        Self { rows, columns, pixels }
+        Level { rows, columns, pixels }
     }
 
     /// Convolved with a Gaussian given by its `taps`, an odd number of them.
-    pub(super) fn smoothed(&self, taps: &[f32], cpu: CpuLevel) -> Self {
+    pub(super) fn smoothed(&self, taps: &[f32], cpu: CpuLevel) -> Level {
         let (columns, radius) = (self.columns, taps.len() / 2);
         let mut pixels = vec![0.0; self.pixels.len()];
         pixels.par_chunks_mut(columns * BAND).enumerate().for_each(|(band, out)| {
@@ -57,7 +73,7 @@ impl Level {
                 correlate_row(cpu, out, &padded, taps);
             }
         });
-        Self { rows: self.rows, columns, pixels }
+        Level { rows: self.rows, columns, pixels }
     }
 
     /// The values below which the `shares` (0 to 1) of about `count` pixels of an even grid lie.
