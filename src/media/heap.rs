@@ -3,8 +3,16 @@
 //! glibc gives each thread a heap of its own. Pictures are made by one stage and freed by another, so each heap keeps
 //! what another one needs: measured at 960x540 to 1080p, 140 MiB with one heap and 140 to 190 MiB, growing with the
 //! length of the video, with one per thread. Nothing here allocates in inner loops, so sharing costs no time.
+//!
+//! What is freed stays in the heap until the end: the next frame needs as much. By its own rules glibc gives the top of the
+//! heap back whenever enough of it is free, and takes it again page by page: 270 000 pages for a second of `best`, in place
+//! of 80 000, and 4 % of the time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What is at least as large comes from the system and goes back to it, bytes; the most that glibc allows.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE: libc::c_int = 32 << 20;
 
 /// Whether the heap is ours to shape.
 static OURS: AtomicBool = AtomicBool::new(false);
@@ -13,9 +21,11 @@ static OURS: AtomicBool = AtomicBool::new(false);
 /// programs only: a library has no business to decide it.
 pub fn use_one_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: sets a number in the C library; called before other threads allocate.
+    // SAFETY: sets numbers in the C library; called before other threads allocate.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
     }
     OURS.store(true, Ordering::Relaxed);
 }
