@@ -3,6 +3,7 @@
 
 use super::observe::{Lattice, Moved, Observation, Run, Seen};
 use super::psf::Blur;
+use super::shares::Shares;
 use super::sweep::{Optics, Scratch, Window};
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
@@ -58,23 +59,29 @@ impl Case {
         seen
     }
 
-    /// `A' w u` for rows `rows`, the samples of all frames being `u`.
-    fn adjoint(&mut self, u: &[Vec<f32>], rows: std::ops::Range<usize>) -> Vec<f32> {
+    /// `A' w u`, the samples of all frames being `u`, filled in at first `stretches` places at once, the last one first.
+    fn adjoint(&mut self, u: &[Vec<f32>], stretches: usize) -> Vec<f32> {
         let seen: Vec<Seen<'_>> =
             u.iter().map(|samples| Seen { samples, gain: 1.0, offset: 0.0, glow: None }).collect();
         self.observation.load(&seen);
-        let mut out = vec![0.0; rows.len() * self.width];
         let work = |run: &Run, window: Window<'_>| {
             let samples = self.observation.samples(run);
             // Of a picture of zeros the residuals are the samples.
             let (jobs, zeros) = (self.observation.jobs(run), vec![0.0; window.sums.len()]);
             back_project(CpuLevel::SCALAR, &window.rows, jobs, samples, &zeros, window.sums, (0.0, f32::MAX));
         };
-        let finish = |y: usize, row: &[f32]| {
-            let out = &mut out[(y - rows.start) * self.width..][..self.width];
-            self.optics.grid.unpack(row, out, f32::MIN, f32::MAX);
-        };
-        self.optics.sweep(&self.observation, rows.clone(), None, &mut Scratch::default(), work, finish);
+        let finish = |_, row: &mut [f32], sums: &[f32]| row.copy_from_slice(sums);
+        let (grid, scratch) = (&self.optics.grid, &mut Scratch::default());
+        let mut packed = vec![0.0; grid.len()];
+        let shares = Shares::new(&mut packed, grid.stride());
+        let mut begun: Vec<_> = (0..stretches).map_while(|_| shares.begin()).collect();
+        while let Some(stretch) = begun.pop().or_else(|| shares.begin()) {
+            self.optics.fill(&self.observation, stretch, None, scratch, &work, &finish);
+        }
+        let mut out = vec![0.0; grid.height * self.width];
+        for (row, out) in packed.chunks(grid.stride()).zip(out.chunks_mut(self.width)) {
+            grid.unpack(row, out, f32::MIN, f32::MAX);
+        }
         out
     }
 
@@ -84,7 +91,7 @@ impl Case {
         let rows = self.optics.grid.height;
         let x = noise(1, rows * self.width);
         let u = [noise(2, h * w), noise(3, h * w)];
-        let back = self.adjoint(&u, 0..rows);
+        let back = self.adjoint(&u, 1);
         let right: f64 = x.iter().zip(&back).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
         let (mut left, mut size) = (0.0, 0.0);
         for (chunk, job, read) in self.forward(&x, 0..rows) {
@@ -134,15 +141,16 @@ fn the_adjoint_identity_holds_for_every_scale_size_motion_and_blur() {
 }
 
 #[test]
-fn bands_of_a_picture_give_the_rows_of_the_whole() {
-    for field in fields(60, 24) {
-        let mut case = Case::new((60, 24), (2, 2), Blur::default(), PLAIN, &field);
-        let u = [noise(2, 60 * 24), noise(3, 60 * 24)];
-        let whole = case.adjoint(&u, 0..120);
-        for rows in [0..120, 0..1, 7..31, 31..90, 90..120, 119..120] {
-            let part = case.adjoint(&u, rows.clone());
+fn a_picture_is_the_same_wherever_tasks_begin() {
+    for (height, stretches) in [(16, vec![2]), (60, vec![2, 3, 4]), (150, vec![2, 3, 5, 10])] {
+        for field in fields(height, 24) {
+            let mut case = Case::new((height, 24), (2, 2), Blur::default(), PLAIN, &field);
+            let u = [noise(2, height * 24), noise(3, height * 24)];
             let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(&whole[rows.start * 48..rows.end * 48]), bits(&part), "rows {rows:?}");
+            let whole = bits(&case.adjoint(&u, 1));
+            for &stretches in &stretches {
+                assert_eq!(whole, bits(&case.adjoint(&u, stretches)), "{height} rows in {stretches} stretches");
+            }
         }
     }
 }

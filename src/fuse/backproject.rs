@@ -186,35 +186,35 @@ impl Solver {
         self.measure_density();
     }
 
-    /// Rows of a band when the picture is shared by all tasks: one for each thread, as bands overlap by the reach of a filter.
-    pub(super) fn band(&mut self) -> usize {
+    /// Makes a task for each thread, fewer for small pictures, as what tasks do overlaps by the reach of a filter.
+    pub(super) fn ready_tasks(&mut self) {
         let rows = self.optics.grid.height;
         let tasks = rayon::current_num_threads().clamp(1, rows.div_ceil(64));
-        self.tasks.resize_with(tasks.max(self.tasks.len()), Scratch::default);
-        rows.div_ceil(tasks)
+        self.tasks.resize_with(tasks, Scratch::default);
+    }
+
+    /// Rows of a band when each task reads one.
+    fn band(&mut self) -> usize {
+        self.ready_tasks();
+        self.optics.grid.height.div_ceil(self.tasks.len())
     }
 
     /// `inverse = 1 / max(sum_k A_k' w_k, floor)`, with a quarter of one frame's density as floor.
     fn measure_density(&mut self) {
-        let (band, stride) = (self.band(), self.optics.grid.stride());
+        self.ready_tasks();
         let floor = (0.25 / (self.maps.0.scale * self.maps.1.scale)) as f32;
         let Self { optics, observation, inverse: density, tasks, held, .. } = self;
-        density.par_chunks_mut(band * stride).zip(tasks).enumerate().for_each(|(n, (rows, scratch))| {
-            let start = n * band;
-            let range = start..start + rows.len() / stride;
-            let work = |run: &Run, window: Window<'_>| {
-                if *held == Some(run.frame) {
-                    return;
-                }
-                splat_weights(optics.cpu, &window.rows, observation.jobs(run), window.sums);
-            };
-            let finish = |y: usize, sums: &[f32]| {
-                let row = &mut rows[(y - start) * stride..][..stride];
-                row.copy_from_slice(sums);
-                inverse(optics.cpu, row, floor);
-            };
-            optics.sweep(observation, range, None, scratch, work, finish);
-        });
+        let work = |run: &Run, window: Window<'_>| {
+            if *held == Some(run.frame) {
+                return;
+            }
+            splat_weights(optics.cpu, &window.rows, observation.jobs(run), window.sums);
+        };
+        let finish = |_, row: &mut [f32], sums: &[f32]| {
+            row.copy_from_slice(sums);
+            inverse(optics.cpu, row, floor);
+        };
+        optics.sweep(observation, density, None, tasks, work, finish);
     }
 
     /// Reconstructs one plane from `seen`: the reference first, then the neighbours as given to [`Self::observe`].
@@ -397,30 +397,26 @@ impl Solver {
 
     /// One step of the semi-iteration; the new estimate replaces `previous`, then the two change places.
     pub(super) fn correct(&mut self, step: Step) {
-        let (band, stride) = (self.band(), self.optics.grid.stride());
+        self.ready_tasks();
+        let stride = self.optics.grid.stride();
         // Every sample counts alike, so the fewer there are around a pixel the more the prior has to say.
         let full = (self.whole.len() as f64 / (self.maps.0.scale * self.maps.1.scale)) as f32;
         let prior = [step.prior[0], full, step.prior[1]];
         let Self { optics, observation, x, previous, inverse, tasks, held, .. } = self;
         let x = &x[..];
-        previous.par_chunks_mut(band * stride).zip(tasks).enumerate().for_each(|(n, (rows, scratch))| {
-            let start = n * band;
-            let range = start..start + rows.len() / stride;
-            let work = |run: &Run, window: Window<'_>| {
-                if *held == Some(run.frame) {
-                    return;
-                }
-                let (jobs, samples) = (observation.jobs(run), observation.samples(run));
-                // The reference is never wrong about itself; neighbours may be.
-                let bound = if run.frame == 0 { f32::MAX } else { step.bound };
-                back_project(optics.cpu, &window.rows, jobs, samples, window.picture, window.sums, (step.dead, bound));
-            };
-            let finish = |y: usize, gradient: &[f32]| {
-                let row = &mut rows[(y - start) * stride..][..stride];
-                step_row(optics, y, x, row, gradient, &inverse[y * stride..][..stride], (step, prior));
-            };
-            optics.sweep(observation, range, Some(x), scratch, work, finish);
-        });
+        let work = |run: &Run, window: Window<'_>| {
+            if *held == Some(run.frame) {
+                return;
+            }
+            let (jobs, samples) = (observation.jobs(run), observation.samples(run));
+            // The reference is never wrong about itself; neighbours may be.
+            let bound = if run.frame == 0 { f32::MAX } else { step.bound };
+            back_project(optics.cpu, &window.rows, jobs, samples, window.picture, window.sums, (step.dead, bound));
+        };
+        let finish = |y: usize, row: &mut [f32], gradient: &[f32]| {
+            step_row(optics, y, x, row, gradient, &inverse[y * stride..][..stride], (step, prior));
+        };
+        optics.sweep(observation, previous, Some(x), tasks, work, finish);
         std::mem::swap(&mut self.x, &mut self.previous);
     }
 }

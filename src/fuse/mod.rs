@@ -23,6 +23,7 @@ mod hold;
 mod lines;
 mod observe;
 mod psf;
+mod shares;
 mod shift_add;
 mod sweep;
 

@@ -46,41 +46,35 @@ impl Family for ShiftAdd {
 
 /// `spare = 1 / max(S' w, floor)`, with a quarter of one frame's density as floor.
 fn spread_weights(solver: &mut Solver, plain: &Optics) {
-    let (band, stride) = (solver.band(), plain.grid.stride());
+    solver.ready_tasks();
     let floor = (0.25 / (solver.maps.0.scale * solver.maps.1.scale)) as f32;
     let Solver { observation, spare, tasks, .. } = solver;
-    spare.par_chunks_mut(band * stride).zip(tasks).enumerate().for_each(|(n, (rows, scratch))| {
-        let range = n * band..n * band + rows.len() / stride;
-        let work = |run: &Run, window: Window<'_>| {
-            splat_weights(plain.cpu, &window.rows, observation.jobs(run), window.sums);
-        };
-        let finish = |y: usize, sums: &[f32]| {
-            let row = &mut rows[(y - n * band) * stride..][..stride];
-            row.copy_from_slice(sums);
-            inverse(plain.cpu, row, floor);
-        };
-        plain.sweep(observation, range, None, scratch, work, finish);
-    });
+    let work = |run: &Run, window: Window<'_>| {
+        splat_weights(plain.cpu, &window.rows, observation.jobs(run), window.sums);
+    };
+    let finish = |_, row: &mut [f32], sums: &[f32]| {
+        row.copy_from_slice(sums);
+        inverse(plain.cpu, row, floor);
+    };
+    plain.sweep(observation, spare, None, tasks, work, finish);
 }
 
 /// One round: `x + S'(w (y - S x)) * spare` replaces `x`.
 fn interpolate(solver: &mut Solver, plain: &Optics) {
-    let (band, stride) = (solver.band(), plain.grid.stride());
+    solver.ready_tasks();
+    let stride = plain.grid.stride();
     let Solver { observation, x, previous, spare, tasks, .. } = solver;
     let (x, inverse) = (&x[..], &spare[..]);
-    previous.par_chunks_mut(band * stride).zip(tasks).enumerate().for_each(|(n, (rows, scratch))| {
-        let range = n * band..n * band + rows.len() / stride;
-        let work = |run: &Run, window: Window<'_>| {
-            let (jobs, samples) = (observation.jobs(run), observation.samples(run));
-            back_project(plain.cpu, &window.rows, jobs, samples, window.picture, window.sums, (0.0, f32::MAX));
-        };
-        let finish = |y: usize, sums: &[f32]| {
-            let (row, here) = (&mut rows[(y - n * band) * stride..][..stride], y * stride..(y + 1) * stride);
-            corrected(plain.cpu, row, &x[here.clone()], sums, &inverse[here]);
-            plain.grid.fill_margins(row, 1);
-        };
-        plain.sweep(observation, range, Some(x), scratch, work, finish);
-    });
+    let work = |run: &Run, window: Window<'_>| {
+        let (jobs, samples) = (observation.jobs(run), observation.samples(run));
+        back_project(plain.cpu, &window.rows, jobs, samples, window.picture, window.sums, (0.0, f32::MAX));
+    };
+    let finish = |y: usize, row: &mut [f32], sums: &[f32]| {
+        let here = y * stride..(y + 1) * stride;
+        corrected(plain.cpu, row, &x[here.clone()], sums, &inverse[here]);
+        plain.grid.fill_margins(row, 1);
+    };
+    plain.sweep(observation, previous, Some(x), tasks, work, finish);
     std::mem::swap(&mut solver.x, &mut solver.previous);
 }
 

@@ -1,17 +1,20 @@
-//! One pass of an iteration over a band of rows: filter, read, compare, write back and filter again, without leaving
+//! One pass of an iteration over a stretch of rows: filter, read, compare, write back and filter again, without leaving
 //! the cache.
 //!
 //! Rows of the filtered picture (`H x`) and of the sums (`S' u`) live only as long as they are needed, in rings of a few
 //! dozen rows. The pass moves down bin by bin: it filters the rows that the jobs of a bin read, runs the jobs, and hands
-//! on every row whose sum is complete. Bands overlap by the reach of a job and a filter; every row of a sum has the same
-//! terms in the same order in all of them, so results do not depend on how a picture is split.
+//! on every row whose sum is complete. Stretches of rows overlap by the reach of a job and a filter; every row of a sum has the same
+//! terms in the same order in all of them, so results do not depend on how a picture is shared.
 
 use std::ops::Range;
+
+use rayon::prelude::*;
 
 use super::grid::{Grid, mirrored};
 use super::lines::Lines;
 use super::observe::{BIN, Observation, Run};
 use super::psf::{Blur, Psf};
+use super::shares::{Shares, Stretch};
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
 use crate::kernels::observation::weighted_sum;
@@ -102,19 +105,55 @@ impl Optics {
         }
     }
 
-    /// Runs `work` on every run of jobs that writes to rows `range`, and `finish` on every row of `H' S' u` there.
-    ///
-    /// With a `picture` the jobs can read `H picture`. `finish` gets the row's number and the row.
+    /// Fills `out` (`finish` gets the row's number, its place there and the row of `H' S' u`), after `work` on every run of jobs
+    /// that writes to it; with a `picture` the jobs can read `H picture`. The rows are shared among `tasks`.
     pub(super) fn sweep(
         &self,
         observation: &Observation,
-        range: Range<usize>,
+        out: &mut [f32],
+        picture: Option<&[f32]>,
+        tasks: &mut [Scratch],
+        work: impl Fn(&Run, Window<'_>) + Sync,
+        finish: impl Fn(usize, &mut [f32], &[f32]) + Sync,
+    ) {
+        let shares = Shares::new(out, self.grid.stride());
+        tasks.par_iter_mut().for_each(|scratch| {
+            while let Some(stretch) = shares.begin() {
+                self.fill(observation, stretch, picture, scratch, &work, &finish);
+            }
+        });
+    }
+
+    /// Fills a stretch of rows, as far as it goes on; see [`Self::sweep`].
+    pub(super) fn fill(
+        &self,
+        observation: &Observation,
+        mut stretch: Stretch<'_, '_>,
         picture: Option<&[f32]>,
         scratch: &mut Scratch,
-        work: impl FnMut(&Run, Window<'_>),
-        finish: impl FnMut(usize, &[f32]),
+        work: &impl Fn(&Run, Window<'_>),
+        finish: &impl Fn(usize, &mut [f32], &[f32]),
     ) {
-        self.pass(observation, range, picture, scratch, work, Some(finish));
+        let (mask, radius) = (self.ring - 1, self.psf[0].radius());
+        scratch.resize(self.ring, self.grid.stride(), picture.is_some());
+        let mut descent = self.descent(stretch.start());
+        let (mut done, mut complete) = (stretch.start(), 0);
+        loop {
+            while done < stretch.end() && done + radius < complete {
+                self.filter(&scratch.sums, mask, done, true, &mut scratch.row, &mut scratch.result);
+                finish(done, stretch.row(done), &scratch.result);
+                done += 1;
+            }
+            if done == stretch.end() {
+                if !stretch.go_on() {
+                    return;
+                }
+                continue;
+            }
+            self.descend(&mut descent, observation, (picture, true), scratch, work);
+            let end = descent.bin == observation.bins();
+            complete = if end { usize::MAX } else { (descent.bin * BIN).min(self.grid.height.saturating_sub(REACH)) };
+        }
     }
 
     /// Runs `work` on every run of jobs that reads `H picture` for rows `range` or around them; nothing is written.
@@ -124,56 +163,62 @@ impl Optics {
         range: Range<usize>,
         picture: &[f32],
         scratch: &mut Scratch,
-        work: impl FnMut(&Run, Window<'_>),
-    ) {
-        self.pass(observation, range, Some(picture), scratch, work, None::<fn(usize, &[f32])>);
-    }
-
-    fn pass(
-        &self,
-        observation: &Observation,
-        range: Range<usize>,
-        picture: Option<&[f32]>,
-        scratch: &mut Scratch,
         mut work: impl FnMut(&Run, Window<'_>),
-        mut finish: Option<impl FnMut(usize, &[f32])>,
     ) {
-        let (grid, stride, mask) = (&self.grid, self.grid.stride(), self.ring - 1);
-        scratch.resize(self.ring, stride, picture.is_some());
-        let radius = self.psf[0].radius();
-        let rows = Rows { stride, height: grid.height, mask, taps: &grid.taps };
-        let first = range.start.saturating_sub(radius + REACH) / BIN;
+        scratch.resize(self.ring, self.grid.stride(), true);
+        let mut descent = self.descent(range.start);
         // What lies below the picture is mirrored into its last rows.
-        let needed = range.end + radius;
-        let last = if needed + REACH >= grid.height { observation.bins() } else { needed.div_ceil(BIN) };
-        let (mut ready, mut done) = (first * BIN, range.start);
-        for bin in first..last {
-            let ahead = ((bin + 1) * BIN + REACH).min(grid.height);
-            for y in ready..ahead {
-                let at = (y & mask) * stride;
-                if finish.is_some() {
-                    scratch.sums[at..at + stride].fill(0.0);
-                }
-                if let Some(picture) = picture {
-                    let out = &mut scratch.picture[at..at + stride];
-                    self.filter(picture, usize::MAX, y, false, &mut scratch.row, out);
-                    grid.fill_margins(out, 4);
-                }
-            }
-            ready = ready.max(ahead);
-            for run in observation.bin(bin) {
-                work(run, Window { rows, picture: &scratch.picture, sums: &mut scratch.sums });
-            }
-            let Some(finish) = &mut finish else { continue };
-            let end = bin + 1 == observation.bins();
-            let complete = if end { usize::MAX } else { ((bin + 1) * BIN).min(grid.height.saturating_sub(REACH)) };
-            while done < range.end && done + radius < complete {
-                self.filter(&scratch.sums, mask, done, true, &mut scratch.row, &mut scratch.result);
-                finish(done, &scratch.result);
-                done += 1;
-            }
+        let needed = range.end + self.psf[0].radius();
+        let last = if needed + REACH >= self.grid.height { observation.bins() } else { needed.div_ceil(BIN) };
+        while descent.bin < last {
+            self.descend(&mut descent, observation, (Some(picture), false), scratch, &mut work);
         }
     }
+
+    /// The way down to rows `start` and after: it begins with the first bin whose jobs reach them.
+    fn descent(&self, start: usize) -> Descent {
+        let bin = start.saturating_sub(self.psf[0].radius() + REACH) / BIN;
+        Descent { bin, ready: bin * BIN }
+    }
+
+    /// Runs `work` on the jobs of one bin, with all rows there that they reach: of `picture`, if there is one, and of sums, if
+    /// they are written.
+    fn descend(
+        &self,
+        descent: &mut Descent,
+        observation: &Observation,
+        (picture, writes): (Option<&[f32]>, bool),
+        scratch: &mut Scratch,
+        mut work: impl FnMut(&Run, Window<'_>),
+    ) {
+        let (grid, stride, mask) = (&self.grid, self.grid.stride(), self.ring - 1);
+        let rows = Rows { stride, height: grid.height, mask, taps: &grid.taps };
+        let ahead = ((descent.bin + 1) * BIN + REACH).min(grid.height);
+        for y in descent.ready..ahead {
+            let at = (y & mask) * stride;
+            if writes {
+                scratch.sums[at..at + stride].fill(0.0);
+            }
+            if let Some(picture) = picture {
+                let out = &mut scratch.picture[at..at + stride];
+                self.filter(picture, usize::MAX, y, false, &mut scratch.row, out);
+                grid.fill_margins(out, 4);
+            }
+        }
+        descent.ready = descent.ready.max(ahead);
+        for run in observation.bin(descent.bin) {
+            work(run, Window { rows, picture: &scratch.picture, sums: &mut scratch.sums });
+        }
+        descent.bin += 1;
+    }
+}
+
+/// How far a task has come.
+struct Descent {
+    /// The next bin.
+    bin: usize,
+    /// The first row that is not filtered, or not emptied, yet.
+    ready: usize,
 }
 
 impl Scratch {

@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn halving_takes_means_and_leaves_odd_edges_out() {
-        let level = Level { rows: 3, columns: 5, pixels: (0..15).map(|v| v as f32).collect() };
+        let level: Level = Level { rows: 3, columns: 5, pixels: (0..15).map(|v| v as f32).collect() };
         let half = level.halved(CpuLevel::SCALAR);
         assert_eq!((half.rows, half.columns, &half.pixels[..]), (1, 2, &[3.0, 5.0][..]), "means of four");
     }
