@@ -267,7 +267,7 @@ impl Chunk {
     fn load(&mut self, seen: &Seen<'_>, columns: usize) {
         self.samples.clear();
         self.samples.shrink_to(self.list.at.capacity());
-        self.samples.reserve_exact(self.list.at.len());
+        self.samples.reserve_exact(self.list.at.capacity());
         let Seen { samples, gain, offset, glow } = seen;
         let (mut line, mut line_of) = (Vec::new(), usize::MAX);
         for &at in &self.list.at {

@@ -32,6 +32,9 @@ pub(crate) struct Places<'a> {
     pub(crate) bin: usize,
 }
 
+/// Lists grow and shrink by so many jobs: pieces of memory of a few sizes are used again, those of all sizes leave gaps.
+const STEP: usize = 128;
+
 /// Jobs in the order of their samples.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct JobList {
@@ -48,7 +51,7 @@ impl JobList {
     ///
     /// Otherwise every list would in time become as long as its worst frame made it.
     pub(crate) fn restart(&mut self, jobs: usize) {
-        let keep = jobs.max(self.heads.len());
+        let keep = jobs.max(self.heads.len().next_multiple_of(STEP));
         self.heads.shrink_to(keep);
         self.jobs.shrink_to(keep);
         self.at.shrink_to(keep);
@@ -70,7 +73,7 @@ impl JobList {
     #[inline(always)]
     fn make_room(&mut self) {
         if self.heads.len() == self.heads.capacity() {
-            self.reserve(self.heads.len() / 8 + LANES);
+            self.reserve((self.heads.len() / 8).next_multiple_of(STEP));
         }
     }
 }
