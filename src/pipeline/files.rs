@@ -15,9 +15,6 @@ use crate::fuse::{Blur, Held};
 use crate::kernels::CpuLevel;
 use crate::media::{Cut, Damage, InputSpec, Origin, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
 
-/// Frames that are read while the stages are made: what the first registration takes.
-const FIRST_FRAMES: usize = 2;
-
 /// What part of a video is wanted; all of it by default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Excerpt {
@@ -219,19 +216,19 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let (cut, usual_step) = (job.excerpt.cut(&reader), reader.usual_step());
     let origin = Origin { input: &job.input, source: &source, layout: &plan.to, cut, usual_step };
     // The writer reads the input a second time, for what is copied; the stages need no file.
-    let (ahead, (enlarging, writer)) = beside(
-        || first_frames(&mut reader, job.excerpt.frames),
+    let (first, (enlarging, writer)) = beside(
+        || reader.next_frame(),
         || beside(|| Enlarging::new(&plan, resources, cpu), || VideoWriter::create(&output, &origin, None, cpu)),
     );
     let (enlarging, mut writer) = (enlarging?, writer?);
-    let ahead = ahead.map_err(|e| e.at(Stage::Decode, None).file(&source.path))?;
+    let first = first.map_err(|e| e.at(Stage::Decode, Some(0)).file(&source.path))?;
     reader.use_pool(enlarging.frames());
     let encoding = (writer.encoder_name().to_owned(), writer.pixel_format());
     let mut tally = Tally::default();
     enlarging
         .with_maps(folder.is_some())
         .run(
-            &mut limited(&mut reader, ahead, job.excerpt.frames),
+            &mut limited(&mut reader, first, job.excerpt.frames),
             &mut |enlarged| {
                 tally.add(enlarged);
                 if let Some((folder, maps)) = folder.as_ref().zip(enlarged.maps.as_ref()) {
@@ -250,16 +247,6 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         converted_frames: reader.converted_frames(),
     };
     Ok(Summary::of(source, plan, encoding, written, found, &tally, start.elapsed()))
-}
-
-/// The first frames of a video, at most `most`.
-fn first_frames(reader: &mut VideoReader, most: Option<u64>) -> Result<Vec<Frame>> {
-    let mut frames = Vec::new();
-    while frames.len() < FIRST_FRAMES.min(usize::try_from(most.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)) {
-        let Some(frame) = reader.next_frame()? else { break };
-        frames.push(frame);
-    }
-    Ok(frames)
 }
 
 /// What both give, `other` on a thread of its own.
@@ -311,19 +298,19 @@ pub fn motion_file(
     Ok(reader.damage())
 }
 
-/// The reader as a source of at most `most` frames, the first of which were read `ahead`.
+/// The reader as a source of at most `most` frames, of which it has given the `first`.
 fn limited(
     reader: &mut VideoReader,
-    ahead: Vec<Frame>,
+    mut first: Option<Frame>,
     most: Option<u64>,
 ) -> impl FnMut() -> Result<Option<Frame>> + Send {
-    let (mut left, mut ahead) = (most.unwrap_or(u64::MAX), ahead.into_iter());
+    let mut left = most.unwrap_or(u64::MAX);
     move || {
         if left == 0 {
             return Ok(None);
         }
         left -= 1;
-        match ahead.next() {
+        match first.take() {
             Some(frame) => Ok(Some(frame)),
             None => reader.next_frame(),
         }
