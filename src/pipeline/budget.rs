@@ -28,9 +28,8 @@ pub struct MemoryPlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Capacities {
     pub(super) decoded: usize,
-    /// Frames whose motion is measured at once, 1 or more.
+    /// Frames whose motion is measured at once, 1 or more; then they are handed over one by one.
     pub(super) registering: usize,
-    pub(super) registered: usize,
     /// Between the method and a network, and between that and what holds its results to the frames.
     pub(super) refined: usize,
     pub(super) enlarged: usize,
@@ -41,7 +40,7 @@ pub(super) struct Capacities {
 const CHANNEL_BYTES: u64 = 32 << 20;
 
 /// Stages in lockstep: nothing waits, each frame is handed over.
-const TIGHT: Capacities = Capacities { decoded: 0, registering: 1, registered: 0, refined: 0, enlarged: 0 };
+const TIGHT: Capacities = Capacities { decoded: 0, registering: 1, refined: 0, enlarged: 0 };
 
 impl Capacities {
     /// Comfortable lengths for the sizes of `plan`.
@@ -51,7 +50,7 @@ impl Capacities {
         // frames, and memory would seem to grow with the length.
         let enlarged = if matches!(plan.method, Method::Fuse(_)) { 0 } else { frames(&plan.to) };
         let small = frames(&plan.from);
-        Self { decoded: small, registering: small.max(1), registered: 0, refined: 0, enlarged }
+        Self { decoded: small, registering: small.max(1), refined: 0, enlarged }
     }
 }
 
@@ -94,7 +93,7 @@ impl MemoryPlan {
             Method::None | Method::Interpolate(_) => (small, small),
         };
         let waiting = (capacities.decoded + 1) as u64 * small
-            + (capacities.registered + capacities.registering - 1) as u64 * per_frame
+            + (capacities.registering - 1) as u64 * per_frame
             + (capacities.enlarged + 1) as u64 * large;
         let holder = if plan.holds() { solver_bytes(plan, &reconstructed_layout(&plan.from, &plan.to)) } else { 0 };
         // Reference frames and look-ahead of both codecs, and what the program takes by itself. Measured with libx264 once

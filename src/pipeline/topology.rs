@@ -38,7 +38,7 @@ pub(super) fn run(
     let halted = &|| control.is_stopped() || failed.load(Ordering::Acquire);
     std::thread::scope(|scope| {
         let (to_register, decoded) = bounded(capacities.decoded);
-        let (to_fuse, registered) = bounded(capacities.registered);
+        let (to_fuse, registered) = bounded(0);
         let (to_encode, finished) = bounded(capacities.enlarged);
         let (to_next, enlarged) = bounded(capacities.refined);
         let (to_next, refining) = match refining {
@@ -271,7 +271,6 @@ mod tests {
         let capacities = Capacities {
             decoded: capacity,
             registering: 1 + capacity,
-            registered: capacity,
             refined: capacity,
             enlarged: capacity,
         };
