@@ -268,12 +268,8 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
         let pools = [(); 3].map(|()| PlanePool::new(1));
         let refining = pool.install(|| refining(&plan, pools, None, CpuLevel::detect())).expect("refiner");
-        let capacities = Capacities {
-            decoded: capacity,
-            registering: 1 + capacity,
-            refined: capacity,
-            enlarged: capacity,
-        };
+        let capacities =
+            Capacities { decoded: capacity, registering: 1 + capacity, refined: capacity, enlarged: capacity };
         let strike = |stage: Stage, index: u64| match fault {
             Fault::Error(s, n) if (s, n) == (stage, index) => Err(Error::new(Kind::Io, "injected")),
             Fault::Panic(s, n) if (s, n) == (stage, index) => panic!("injected"),
