@@ -9,10 +9,11 @@
 //!
 //! What this file is not for: pixel formats of files (`media`), conversion between colour families (`color`).
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::color::ColorDescription;
-use ndarray::Array2;
+use ndarray::{Array2, Zip};
 
 /// One plane of samples, `height x width`, on the 8-bit scale.
 pub type Plane = Array2<f32>;
@@ -59,6 +60,32 @@ pub struct PictureLayout {
 }
 
 impl PictureLayout {
+    /// Luma of a picture with these `planes`: the first one, or made of R, G and B. O(pixels), over the threads of the
+    /// current pool.
+    pub(crate) fn luma<'a>(&self, planes: &'a [Plane]) -> Cow<'a, Plane> {
+        if self.family != ColorFamily::Rgb {
+            return Cow::Borrowed(&planes[0]);
+        }
+        let [r, g, b] = self.color.luma_weights(self.height);
+        let colours = Zip::from(&planes[0]).and(&planes[1]).and(&planes[2]);
+        Cow::Owned(colours.par_map_collect(|red, green, blue| r * red + g * green + b * blue))
+    }
+
+    /// Grey, 8 bits, without alpha.
+    #[cfg(test)]
+    pub(crate) fn gray(width: usize, height: usize) -> Self {
+        Self {
+            width,
+            height,
+            family: ColorFamily::Gray,
+            chroma_log2: (0, 0),
+            chroma_site: ChromaSite { x: 0.0, y: 0.0 },
+            alpha: false,
+            depth: 8,
+            color: ColorDescription::default(),
+        }
+    }
+
     /// Number of planes, alpha included.
     pub fn plane_count(&self) -> usize {
         let color = if self.family == ColorFamily::Gray { 1 } else { 3 };

@@ -43,7 +43,8 @@ impl Appearance {
     /// Of a frame with `planes` as in `layout`, and what its decoder told of its coding. O(pixels).
     pub fn new(planes: &[Plane], coding: Option<&CodingError>, layout: &PictureLayout, cpu: CpuLevel) -> Self {
         let size @ (height, width) = planes[0].dim();
-        let luma = luma(planes, layout);
+        let luma = layout.luma(planes);
+        let luma = luma.as_slice().map_or_else(|| luma.iter().copied().collect(), Cow::Borrowed);
         let noise = spatial_noise(&luma, width);
         let coding = coding.map_or_else(|| seen_blocks(&luma, layout.family, size), |coding| coding.deviation);
         let smooth = smoothed(cpu, &luma, &gauss(0.8, 2), size);
@@ -67,19 +68,6 @@ fn seen_blocks(luma: &[f32], family: ColorFamily, (height, width): (usize, usize
     match family {
         ColorFamily::YCbCr | ColorFamily::Gray => blockiness(luma, height, width),
         ColorFamily::Rgb => 0.0,
-    }
-}
-
-/// Luma row by row: the first plane where it is that.
-fn luma<'a>(planes: &'a [Plane], layout: &PictureLayout) -> Cow<'a, [f32]> {
-    match (layout.family, planes[0].as_slice()) {
-        (ColorFamily::Rgb, _) => {
-            let [kr, kg, kb] = layout.color.luma_weights(layout.height);
-            let of = |((r, g), b): ((&f32, &f32), &f32)| kr * r + kg * g + kb * b;
-            planes[0].iter().zip(&planes[1]).zip(&planes[2]).map(of).collect()
-        }
-        (_, Some(luma)) => Cow::Borrowed(luma),
-        (_, None) => planes[0].iter().copied().collect(),
     }
 }
 

@@ -186,22 +186,14 @@ impl Solver {
         self.measure_density();
     }
 
-    /// Makes a task for each thread, fewer for small pictures, as what tasks do overlaps by the reach of a filter.
-    pub(super) fn ready_tasks(&mut self) {
-        let rows = self.optics.grid.height;
-        let tasks = rayon::current_num_threads().clamp(1, rows.div_ceil(64));
-        self.tasks.resize_with(tasks, Scratch::default);
-    }
-
     /// Rows of a band when each task reads one.
     fn band(&mut self) -> usize {
-        self.ready_tasks();
+        self.optics.ready(&mut self.tasks);
         self.optics.grid.height.div_ceil(self.tasks.len())
     }
 
     /// `inverse = 1 / max(sum_k A_k' w_k, floor)`, with a quarter of one frame's density as floor.
     fn measure_density(&mut self) {
-        self.ready_tasks();
         let floor = (0.25 / (self.maps.0.scale * self.maps.1.scale)) as f32;
         let Self { optics, observation, inverse: density, tasks, held, .. } = self;
         let work = |run: &Run, window: Window<'_>| {
@@ -397,7 +389,6 @@ impl Solver {
 
     /// One step of the semi-iteration; the new estimate replaces `previous`, then the two change places.
     pub(super) fn correct(&mut self, step: Step) {
-        self.ready_tasks();
         let stride = self.optics.grid.stride();
         // Every sample counts alike, so the fewer there are around a pixel the more the prior has to say.
         let full = (self.whole.len() as f64 / (self.maps.0.scale * self.maps.1.scale)) as f32;

@@ -155,11 +155,9 @@ impl Part {
             let (rows, columns) = (self.top..self.top + self.rows, self.left..self.left + self.columns);
             plane.slice(ndarray::s![rows, columns]).to_owned()
         };
-        if layout.family != ColorFamily::Rgb {
-            return cut(&planes[0]);
-        }
-        let [kr, kg, kb] = layout.color.luma_weights(layout.height);
-        kr * cut(&planes[0]) + kg * cut(&planes[1]) + kb * cut(&planes[2])
+        let used = if layout.family == ColorFamily::Rgb { 3 } else { 1 };
+        let part: Vec<Plane> = planes.iter().take(used).map(cut).collect();
+        layout.luma(&part).into_owned()
     }
 }
 

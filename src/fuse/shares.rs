@@ -36,17 +36,16 @@ impl<'a> Shares<'a> {
     /// Rows for a task that has none; `None` when all are taken.
     pub(super) fn begin(&self) -> Option<Stretch<'_, 'a>> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let free: Vec<bool> = left.iter().map(Option::is_some).collect();
-        let at = place_to_begin(&free)?;
+        let at = place_to_begin(left.iter().map(Option::is_some))?;
         let rows = left.get_mut(at)?.take()?;
         Some(Stretch { shares: self, at, rows })
     }
 }
 
 /// The middle of the longest free stretch, as somebody may be on the way to its start; the start if that is the first of all.
-fn place_to_begin(free: &[bool]) -> Option<usize> {
+fn place_to_begin(free: impl Iterator<Item = bool>) -> Option<usize> {
     let (mut longest, mut start) = (0..0, 0);
-    for (at, is_free) in free.iter().chain([&false]).enumerate() {
+    for (at, is_free) in free.chain([false]).enumerate() {
         if !is_free {
             if at - start > longest.len() {
                 longest = start..at;
@@ -97,11 +96,12 @@ mod tests {
 
     #[test]
     fn tasks_begin_far_from_each_other() {
-        assert_eq!(place_to_begin(&[true; 9]), Some(0), "the first one at the top");
-        assert_eq!(place_to_begin(&[false, true, true, true, true]), Some(3), "the next one in the middle");
-        assert_eq!(place_to_begin(&[false, true, false, true, true, true, false, true]), Some(4), "of the longest");
-        assert_eq!(place_to_begin(&[false, false, true]), Some(2), "the last one");
-        assert_eq!((place_to_begin(&[false; 4]), place_to_begin(&[])), (None, None), "nothing left");
+        let begin = |free: &[bool]| place_to_begin(free.iter().copied());
+        assert_eq!(begin(&[true; 9]), Some(0), "the first one at the top");
+        assert_eq!(begin(&[false, true, true, true, true]), Some(3), "the next one in the middle");
+        assert_eq!(begin(&[false, true, false, true, true, true, false, true]), Some(4), "of the longest");
+        assert_eq!(begin(&[false, false, true]), Some(2), "the last one");
+        assert_eq!((begin(&[false; 4]), begin(&[])), (None, None), "nothing left");
     }
 
     #[test]

@@ -46,7 +46,6 @@ impl Family for ShiftAdd {
 
 /// `spare = 1 / max(S' w, floor)`, with a quarter of one frame's density as floor.
 fn spread_weights(solver: &mut Solver, plain: &Optics) {
-    solver.ready_tasks();
     let floor = (0.25 / (solver.maps.0.scale * solver.maps.1.scale)) as f32;
     let Solver { observation, spare, tasks, .. } = solver;
     let work = |run: &Run, window: Window<'_>| {
@@ -61,7 +60,6 @@ fn spread_weights(solver: &mut Solver, plain: &Optics) {
 
 /// One round: `x + S'(w (y - S x)) * spare` replaces `x`.
 fn interpolate(solver: &mut Solver, plain: &Optics) {
-    solver.ready_tasks();
     let stride = plain.grid.stride();
     let Solver { observation, x, previous, spare, tasks, .. } = solver;
     let (x, inverse) = (&x[..], &spare[..]);

@@ -20,6 +20,8 @@ use crate::kernels::CpuLevel;
 use crate::kernels::observation::weighted_sum;
 use crate::kernels::splat::Rows;
 
+/// Rows that are worth a task.
+const LEAST_ROWS: usize = 64;
 /// Rows that a job reaches from its first tap.
 const REACH: usize = 3;
 
@@ -112,16 +114,23 @@ impl Optics {
         observation: &Observation,
         out: &mut [f32],
         picture: Option<&[f32]>,
-        tasks: &mut [Scratch],
+        tasks: &mut Vec<Scratch>,
         work: impl Fn(&Run, Window<'_>) + Sync,
         finish: impl Fn(usize, &mut [f32], &[f32]) + Sync,
     ) {
+        self.ready(tasks);
         let shares = Shares::new(out, self.grid.stride());
         tasks.par_iter_mut().for_each(|scratch| {
             while let Some(stretch) = shares.begin() {
                 self.fill(observation, stretch, picture, scratch, &work, &finish);
             }
         });
+    }
+
+    /// Makes a task for each thread, fewer for small pictures, as what tasks do overlaps by the reach of a filter.
+    pub(super) fn ready(&self, tasks: &mut Vec<Scratch>) {
+        let most = self.grid.height.div_ceil(LEAST_ROWS);
+        tasks.resize_with(rayon::current_num_threads().clamp(1, most), Scratch::default);
     }
 
     /// Fills a stretch of rows, as far as it goes on; see [`Self::sweep`].

@@ -6,7 +6,7 @@
 //!
 //! What is freed stays in the heap until the end: the next frame needs as much. By its own rules glibc gives the top of the
 //! heap back whenever enough of it is free, and takes it again page by page: 270 000 pages for a second of `best`, in place
-//! of 80 000, and 4 % of the time.
+//! of 80 000, and 3 % of the time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -215,7 +215,7 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     output.encoder.threads = job.threads;
     let (cut, usual_step) = (job.excerpt.cut(&reader), reader.usual_step());
     let origin = Origin { input: &job.input, source: &source, layout: &plan.to, cut, usual_step };
-    // The writer reads the input a second time, for what is copied; the stages need no file, and the first frame neither of them.
+    // These do not wait for each other: the writer reads the input a second time, for what is copied, and the stages need no file.
     let (first, (enlarging, writer)) = beside(
         || reader.next_frame(),
         || beside(|| Enlarging::new(&plan, resources, cpu), || VideoWriter::create(&output, &origin, None, cpu)),

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use ndarray::Zip;
 use rayon::prelude::*;
 
 use super::options::{EnlargePlan, lit_planes};
 use crate::error::{Result, Stage};
-use crate::frame::{ColorFamily, Frame, PictureLayout, Plane};
+use crate::frame::{Frame, PictureLayout};
 use crate::fuse::Appearance;
 use crate::kernels::CpuLevel;
 use crate::light::Light;
@@ -179,8 +178,7 @@ impl FrameRegistrar {
     fn prepared(&self, mut frame: Frame) -> Result<Ready> {
         let prepared = match &self.registrar {
             Some(registrar) => {
-                let luma = luma(&frame, &self.layout);
-                let prepared = registrar.prepare(luma.as_ref().unwrap_or(&frame.planes[0]).view());
+                let prepared = registrar.prepare(self.layout.luma(&frame.planes).view());
                 Some(Arc::new(prepared.map_err(|e| e.at(Stage::Register, Some(frame.index)))?))
             }
             None => None,
@@ -264,23 +262,10 @@ fn link(registrar: &Registrar, before: &Prepared, after: &Prepared, estimate: &E
     Link { backward, forward, gain, offset }
 }
 
-/// Luma of an RGB frame; `None` where the first plane is luma already.
-fn luma(frame: &Frame, layout: &PictureLayout) -> Option<Plane> {
-    if layout.family != ColorFamily::Rgb {
-        return None;
-    }
-    let [r, g, b] = layout.color.luma_weights(layout.height);
-    Some(
-        Zip::from(&frame.planes[0])
-            .and(&frame.planes[1])
-            .and(&frame.planes[2])
-            .map_collect(|red, green, blue| r * red + g * green + b * blue),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Plane;
     use crate::pipeline::EnlargeOptions;
 
     /// A textured picture that moves by (1.5, 0.7) pixels a frame and becomes another one at frame 4.
@@ -296,16 +281,7 @@ mod tests {
 
     #[test]
     fn several_frames_at_once_are_measured_like_one_after_the_other() {
-        let layout = PictureLayout {
-            width: 96,
-            height: 72,
-            family: ColorFamily::Gray,
-            chroma_log2: (0, 0),
-            chroma_site: crate::frame::ChromaSite { x: 0.0, y: 0.0 },
-            alpha: false,
-            depth: 8,
-            color: Default::default(),
-        };
+        let layout = PictureLayout::gray(96, 72);
         let plan = EnlargeOptions::default().resolve(&layout).expect("a plan");
         let registrar = || FrameRegistrar::for_plan(&plan, CpuLevel::detect()).expect("a registrar");
         let (mut one, mut many) = (registrar(), registrar());

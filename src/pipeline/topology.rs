@@ -38,6 +38,7 @@ pub(super) fn run(
     let halted = &|| control.is_stopped() || failed.load(Ordering::Acquire);
     std::thread::scope(|scope| {
         let (to_register, decoded) = bounded(capacities.decoded);
+        // Handed over one by one: those that were measured at once wait where they were.
         let (to_fuse, registered) = bounded(0);
         let (to_encode, finished) = bounded(capacities.enlarged);
         let (to_next, enlarged) = bounded(capacities.refined);
@@ -205,7 +206,7 @@ fn encode(
 mod tests {
     use super::*;
     use crate::error::{Error, Kind};
-    use crate::frame::{ColorFamily, PictureLayout, Plane, PlanePool};
+    use crate::frame::{PictureLayout, Plane, PlanePool};
     use crate::kernels::CpuLevel;
     use crate::pipeline::refining::refining;
     use crate::pipeline::{EnlargeOptions, Method, RefineOptions};
@@ -219,19 +220,6 @@ mod tests {
         Error(Stage, u64),
         Panic(Stage, u64),
         StopAt(u64),
-    }
-
-    fn layout() -> PictureLayout {
-        PictureLayout {
-            width: 24,
-            height: 16,
-            family: ColorFamily::Gray,
-            chroma_log2: (0, 0),
-            chroma_site: crate::frame::ChromaSite { x: 0.0, y: 0.0 },
-            alpha: false,
-            depth: 8,
-            color: Default::default(),
-        }
     }
 
     fn frame(index: u64) -> Frame {
@@ -260,7 +248,7 @@ mod tests {
 
     fn job_with(fault: Fault, capacity: usize, options: EnlargeOptions, threads: usize) -> (Result<()>, Vec<u64>) {
         let control = Control::default();
-        let plan = options.resolve(&layout()).expect("plan");
+        let plan = options.resolve(&PictureLayout::gray(24, 16)).expect("plan");
         let registrar = FrameRegistrar::for_plan(&plan, CpuLevel::detect()).expect("registrar");
         let pools = (PlanePool::new(1), PlanePool::new(1));
         let enlarger =
