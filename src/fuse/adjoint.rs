@@ -1,13 +1,13 @@
 //! Tests that the model's two directions are adjoint to each other, `<A x, u> = <x, A' u>`, for every kind of motion,
 //! scale, size and point-spread function, and that what a frame sees is where it should be.
 
-use super::observe::{Lattice, Moved, Observation, Run, Seen};
+use super::observe::{Lattice, Moved, Observation, Run};
 use super::psf::Blur;
 use super::shares::Shares;
 use super::sweep::{Optics, Scratch, Window};
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
-use crate::kernels::splat::{LANES, back_project, predict};
+use crate::kernels::splat::{Jobs, LANES, Samples, back_project, predict};
 use crate::register::{Field, Shift};
 
 fn noise(seed: u32, n: usize) -> Vec<f32> {
@@ -61,13 +61,11 @@ impl Case {
 
     /// `A' w u`, the samples of all frames being `u`, filled in at first `stretches` places at once, the last one first.
     fn adjoint(&mut self, u: &[Vec<f32>], stretches: usize) -> Vec<f32> {
-        let seen: Vec<Seen<'_>> =
-            u.iter().map(|samples| Seen { samples, gain: 1.0, offset: 0.0, glow: None }).collect();
-        self.observation.load(&seen);
+        let seen: Vec<_> = u.iter().map(|plane| Samples::new(plane)).collect();
         let work = |run: &Run, window: Window<'_>| {
-            let samples = self.observation.samples(run);
             // Of a picture of zeros the residuals are the samples.
             let (jobs, zeros) = (self.observation.jobs(run), vec![0.0; window.sums.len()]);
+            let samples = &seen[run.frame];
             back_project(CpuLevel::SCALAR, &window.rows, jobs, samples, &zeros, window.sums, (0.0, f32::MAX));
         };
         let finish = |_, row: &mut [f32], sums: &[f32]| row.copy_from_slice(sums);
@@ -96,8 +94,10 @@ impl Case {
         let (mut left, mut size) = (0.0, 0.0);
         for (chunk, job, read) in self.forward(&x, 0..rows) {
             let run = Run { frame: 0, chunk, jobs: job..job + 1 };
-            let (weights, samples) = (self.observation.jobs(&run).jobs[0].weight, self.observation.samples(&run)[0]);
-            for i in 0..LANES {
+            let Jobs { jobs, at, .. } = self.observation.jobs(&run);
+            let (weights, samples) =
+                (jobs[0].weight, &u[usize::from(!self.observation.is_reference(&run))][at[0] as usize..]);
+            for i in (0..LANES).filter(|i| weights[*i] > 0) {
                 let weight = f64::from(weights[i]) / 255.0;
                 let term = weight * f64::from(read[i]) * f64::from(samples[i]);
                 left += term;
@@ -169,7 +169,8 @@ fn a_frame_sees_the_blurred_scene_where_its_field_says() {
     let mut compared = 0;
     for (chunk, job, read) in case.forward(&x, 0..80) {
         let run = Run { frame: 0, chunk, jobs: job..job + 1 };
-        let (weights, at) = (case.observation.jobs(&run).jobs[0].weight, case.observation.place(&run));
+        let Jobs { jobs, at, .. } = case.observation.jobs(&run);
+        let (weights, at) = (jobs[0].weight, at[0] as usize);
         for i in (0..LANES).filter(|&i| weights[i] > 0) {
             let (q, p) = (at / 48, at % 48 + i);
             let v = if case.observation.is_reference(&run) { [0.0; 2] } else { field.at(q as f32, p as f32) };

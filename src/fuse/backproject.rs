@@ -23,14 +23,15 @@ use rayon::prelude::*;
 use super::enlarge::{Enlarger, lanczos};
 use super::family::{Family, Technique};
 use super::grid::{Grid, mirrored};
+use super::light::Glow;
 use super::lines::Lines;
-use super::observe::{Glow, Lattice, Moved, Observation, Run, Seen};
+use super::observe::{Lattice, Moved, Observation, Run};
 use super::psf::Blur;
 use super::sweep::{Optics, Scratch, Window};
 use crate::frame::{AxisMap, Plane};
 use crate::kernels::CpuLevel;
 use crate::kernels::observation::{chebyshev_step, inverse, limit};
-use crate::kernels::splat::{LANES, back_project, predict, splat_weights};
+use crate::kernels::splat::{LANES, Samples, back_project, predict, splat_weights};
 use crate::kernels::taps::cubic;
 use crate::register::Field;
 
@@ -135,10 +136,10 @@ impl Iteration {
 }
 
 impl Family for Iteration {
-    fn estimate(&self, solver: &mut Solver, seen: &[Seen<'_>], schedule: &Schedule) {
+    fn estimate(&self, solver: &mut Solver, seen: &[Samples<'_>], schedule: &Schedule) {
         solver.start(seen);
         for step in self.steps(schedule) {
-            solver.correct(step);
+            solver.correct(seen, step);
         }
     }
 }
@@ -212,11 +213,10 @@ impl Solver {
     /// Reconstructs one plane from `seen`: the reference first, then the neighbours as given to [`Self::observe`].
     ///
     /// `gate` says where neighbours took part, on luma; `None` is nowhere.
-    pub(super) fn solve(&mut self, seen: &[Seen<'_>], schedule: Schedule, gate: Option<&Glow>, out: &mut Plane) {
-        self.observation.load(seen);
+    pub(super) fn solve(&mut self, seen: &[Samples<'_>], schedule: Schedule, gate: Option<&Glow>, out: &mut Plane) {
         schedule.technique.family().estimate(self, seen, &schedule);
         if schedule.alone < 1.0 {
-            self.temper(seen[0].samples, schedule.alone, gate);
+            self.temper(seen[0].plane(), schedule.alone, gate);
         }
         self.unpack(schedule.range, out);
     }
@@ -255,9 +255,9 @@ impl Solver {
     }
 
     /// `x` is the reference interpolated: where all families start.
-    pub(super) fn start(&mut self, seen: &[Seen<'_>]) {
+    pub(super) fn start(&mut self, seen: &[Samples<'_>]) {
         let enlarger = Arc::clone(&self.enlarger);
-        self.enlarge(seen[0].samples, &enlarger);
+        self.enlarge(seen[0].plane(), &enlarger);
     }
 
     /// Leaves out frame `held` of those observed (0 is the reference) from the solves to come.
@@ -267,17 +267,16 @@ impl Solver {
     }
 
     /// The first steps of [`Self::solve`] alone, for [`Self::predicted`].
-    pub(super) fn draft(&mut self, seen: &[Seen<'_>], schedule: Schedule) {
-        self.observation.load(seen);
+    pub(super) fn draft(&mut self, seen: &[Samples<'_>], schedule: Schedule) {
         schedule.technique.family().estimate(self, seen, &schedule);
     }
 
     /// What the estimate foretells of every frame, and what each shows, in the reference's light: the reference first.
     ///
     /// Samples that take no part are the same in both.
-    pub(super) fn predicted(&mut self, seen: &[Seen<'_>]) -> Vec<[Plane; 2]> {
+    pub(super) fn predicted(&mut self, seen: &[Samples<'_>]) -> Vec<[Plane; 2]> {
         let (band, height) = (self.band(), self.optics.grid.height);
-        let size @ (_, columns) = (self.maps.0.input, self.maps.1.input);
+        let size = (self.maps.0.input, self.maps.1.input);
         let Self { optics, observation, x, tasks, .. } = self;
         let parts = tasks.par_iter_mut().take(height.div_ceil(band)).enumerate().map(|(n, scratch)| {
             let rows = n * band..((n + 1) * band).min(height);
@@ -286,10 +285,10 @@ impl Solver {
                 let jobs = observation.jobs(run);
                 read.resize(jobs.heads.len(), [0.0; LANES]);
                 predict(optics.cpu, &window.rows, jobs, window.picture, &mut read);
-                for ((head, job), values) in jobs.heads.iter().zip(run.jobs.clone()).zip(&read) {
+                for (((head, job), at), read) in jobs.heads.iter().zip(jobs.jobs).zip(jobs.at).zip(&read) {
                     // Jobs at the border of two bands are met in both.
                     if rows.contains(&(head.row.clamp(0, height as i32 - 1) as usize)) {
-                        found.push((run.frame, run.chunk, job, *values));
+                        found.push((run.frame, *at as usize, job.weight, *read));
                     }
                 }
             };
@@ -297,24 +296,23 @@ impl Solver {
             found
         });
         let parts: Vec<Vec<_>> = parts.collect();
-        let shown = |(frame, seen): (usize, &Seen<'_>)| {
-            // Local light is in the samples of jobs; where there are none it does not matter.
-            let value = |sample: &f32| seen.gain * sample + seen.offset;
-            let plain = || seen.samples.iter().map(value).collect();
-            let mut planes: [Vec<f32>; 2] = [plain(), plain()];
-            for (_, chunk, job, values) in parts.iter().flatten().filter(|(of, ..)| *of == frame) {
-                let (at, weights, samples) = observation.job(*chunk, *job);
-                for i in (0..LANES.min(columns - at % columns)).filter(|i| weights[*i] > 0) {
-                    (planes[0][at + i], planes[1][at + i]) = (values[i], samples[i]);
+        let shown = |(frame, seen): (usize, &Samples<'_>)| {
+            let shown = seen.plane();
+            let mut foretold = shown.to_vec();
+            for (_, at, weights, values) in parts.iter().flatten().filter(|(of, ..)| *of == frame) {
+                for i in (0..LANES).filter(|i| weights[*i] > 0) {
+                    foretold[at + i] = values[i];
                 }
             }
+            let planes = [foretold, shown.to_vec()];
             planes.map(|plane| Plane::from_shape_vec(size, plane).unwrap_or_else(|_| Plane::zeros(size)))
         };
         seen.par_iter().enumerate().map(shown).collect()
     }
 
-    /// Sum of the squared errors of predicting frame `frame`, each at most `bound`, by confidence, and the sum of those.
-    pub(super) fn prediction_error(&mut self, frame: usize, bound: f32) -> (f64, f64) {
+    /// Sum of the squared errors of predicting frame `frame` of `seen`, each at most `bound`, by confidence, and the sum of
+    /// those.
+    pub(super) fn prediction_error(&mut self, seen: &[Samples<'_>], frame: usize, bound: f32) -> (f64, f64) {
         let (band, height) = (self.band(), self.optics.grid.height);
         let Self { optics, observation, x, tasks, .. } = self;
         let parts = tasks.par_iter_mut().take(height.div_ceil(band)).enumerate().map(|(n, scratch)| {
@@ -324,14 +322,15 @@ impl Solver {
                 if run.frame != frame {
                     return;
                 }
-                let (jobs, samples) = (observation.jobs(run), observation.samples(run));
-                read.resize(samples.len(), [0.0; LANES]);
+                let jobs = observation.jobs(run);
+                read.resize(jobs.heads.len(), [0.0; LANES]);
                 predict(optics.cpu, &window.rows, jobs, window.picture, &mut read);
-                for (((head, job), seen), read) in jobs.heads.iter().zip(jobs.jobs).zip(samples).zip(&read) {
+                for (((head, job), at), read) in jobs.heads.iter().zip(jobs.jobs).zip(jobs.at).zip(&read) {
                     // Jobs at the border of two bands are met in both.
                     if !rows.contains(&(head.row.clamp(0, height as i32 - 1) as usize)) {
                         continue;
                     }
+                    let seen = seen[frame].lane(*at);
                     for i in 0..LANES {
                         let (w, r) = (f64::from(job.weight[i]), (seen[i] - read[i]).clamp(-bound, bound));
                         error += w * f64::from(r * r);
@@ -388,7 +387,7 @@ impl Solver {
     }
 
     /// One step of the semi-iteration; the new estimate replaces `previous`, then the two change places.
-    pub(super) fn correct(&mut self, step: Step) {
+    pub(super) fn correct(&mut self, seen: &[Samples<'_>], step: Step) {
         let stride = self.optics.grid.stride();
         // Every sample counts alike, so the fewer there are around a pixel the more the prior has to say.
         let full = (self.whole.len() as f64 / (self.maps.0.scale * self.maps.1.scale)) as f32;
@@ -399,7 +398,7 @@ impl Solver {
             if *held == Some(run.frame) {
                 return;
             }
-            let (jobs, samples) = (observation.jobs(run), observation.samples(run));
+            let (jobs, samples) = (observation.jobs(run), &seen[run.frame]);
             // The reference is never wrong about itself; neighbours may be.
             let bound = if run.frame == 0 { f32::MAX } else { step.bound };
             back_project(optics.cpu, &window.rows, jobs, samples, window.picture, window.sums, (step.dead, bound));

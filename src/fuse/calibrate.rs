@@ -14,7 +14,7 @@ use super::backproject::Schedule;
 use super::confidence::Candidate;
 use super::observe::Moved;
 use super::{
-    Appearance, Blur, LEAST_CONFIDENCE, Neighbour, Options, Reconstructor, candidate, in_light_of, is_useful, mean,
+    Appearance, Blur, Group, LEAST_CONFIDENCE, Neighbour, Options, Reconstructor, candidate, is_useful, mean, shown,
     slice,
 };
 use crate::error::Result;
@@ -111,17 +111,18 @@ impl Reconstructor {
         let moved: Vec<_> = kept.iter().map(moved).collect();
         let own = slice(&reference[0]);
         let others: Vec<_> = kept.iter().map(|&k| slice(&neighbours[k].planes[0])).collect();
-        let seen = in_light_of(&own, &others, &kept, &candidates, Some(&|_| None));
+        let shown = shown(&own, &others, &kept, &candidates, Some(&|_| None));
         // More steps than a picture gets, and hardly any regularisation: both would hide the blur.
         let schedule = Schedule { iterations: 10, lambda: 0.1, alone: 1.0, ..self.schedule(noise, 0.0, false) };
         let mut picture = Plane::zeros((self.to.height, self.to.width));
-        let solver = &mut self.groups[0].solver;
+        let Group { solver, lighting, .. } = &mut self.groups[0];
+        let seen = lighting.seen(self.cpu, &shown, solver.maps.1.input);
         solver.observe(&moved);
         let (mut error, mut weight) = (0.0, 0.0);
         for held in nearest {
             solver.hold_out(Some(held));
             solver.solve(&seen, schedule, None, &mut picture);
-            let (e, w) = solver.prediction_error(held, schedule.bound.0);
+            let (e, w) = solver.prediction_error(&seen, held, schedule.bound.0);
             (error, weight) = (error + e, weight + w);
         }
         (weight > 0.0).then(|| (error / weight).sqrt())

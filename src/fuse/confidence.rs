@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::appearance::{Appearance, MARGIN, WINDOW, blur, gauss, median, mirror};
 use super::grid::mirrored;
-use super::observe::Glow;
+use super::light::Glow;
 use crate::frame::Plane;
 use crate::kernels::CpuLevel;
 use crate::kernels::observation::{agreement, inverse_tolerance, matched_difference};

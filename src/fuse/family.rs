@@ -9,9 +9,9 @@ use std::str::FromStr;
 
 use super::backproject::{IBP, MAP, POCS, Schedule, Solver};
 use super::frequency::Frequency;
-use super::observe::Seen;
 use super::shift_add::ShiftAdd;
 use crate::error::{Error, Kind, Result};
+use crate::kernels::splat::Samples;
 
 /// A family of reconstruction methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,6 +78,7 @@ impl FromStr for Technique {
 pub(super) trait Family: Sync {
     /// Leaves the estimate of one plane in the solver.
     ///
-    /// The solver has observed the neighbours and loaded the samples of `seen` (the reference first).
-    fn estimate(&self, solver: &mut Solver, seen: &[Seen<'_>], schedule: &Schedule);
+    /// The solver has observed the neighbours; `seen` are the samples of the reference and then theirs, in the reference's
+    /// light.
+    fn estimate(&self, solver: &mut Solver, seen: &[Samples<'_>], schedule: &Schedule);
 }

@@ -22,10 +22,10 @@ use rustfft::num_complex::Complex32;
 use super::backproject::{IBP, Schedule, Solver};
 use super::family::Family;
 use super::fourier::{Transform, even_fast_size};
-use super::observe::{BAND, Seen};
+use super::observe::BAND;
 use super::psf::Psf;
 use crate::frame::AxisMap;
-use crate::kernels::splat::{FRACTION, Head, Job, LANES, Rows, WEIGHT, predict};
+use crate::kernels::splat::{FRACTION, Head, Job, LANES, Rows, Samples, WEIGHT, predict};
 
 /// Low-resolution pixels over which the correction fades towards the borders.
 const FADE: f64 = 4.0;
@@ -53,7 +53,7 @@ struct Evidence {
 }
 
 impl Family for Frequency {
-    fn estimate(&self, solver: &mut Solver, seen: &[Seen<'_>], schedule: &Schedule) {
+    fn estimate(&self, solver: &mut Solver, seen: &[Samples<'_>], schedule: &Schedule) {
         let scales = [solver.maps.0, solver.maps.1].map(|map| map.scale as usize);
         let evidence = if scales == [1, 1] { Vec::new() } else { gather(solver, seen) };
         if evidence.len() < 2 {
@@ -66,7 +66,7 @@ impl Family for Frequency {
 }
 
 /// The evidence of all usable frames against the interpolated reference, left in `x`.
-fn gather(solver: &mut Solver, seen: &[Seen<'_>]) -> Vec<Evidence> {
+fn gather(solver: &mut Solver, seen: &[Samples<'_>]) -> Vec<Evidence> {
     if solver.whole.iter().flatten().count() < 2 {
         return Vec::new();
     }
@@ -82,12 +82,12 @@ fn gather(solver: &mut Solver, seen: &[Seen<'_>]) -> Vec<Evidence> {
     );
     let solver = &*solver;
     let frames = solver.whole.iter().enumerate().take(seen.len());
-    let moved = frames.filter_map(|(frame, motion)| Some(measure(solver, frame, (*motion)?)));
+    let moved = frames.filter_map(|(frame, motion)| Some(measure(solver, &seen[frame], frame, (*motion)?)));
     moved.filter(|evidence| evidence.weight >= LEAST_WEIGHT).collect()
 }
 
 /// Residuals of one frame, in tasks of `BAND` rows.
-fn measure(solver: &Solver, frame: usize, motion: [f32; 2]) -> Evidence {
+fn measure(solver: &Solver, samples: &Samples<'_>, frame: usize, motion: [f32; 2]) -> Evidence {
     let (map_y, map_x) = solver.maps;
     let columns = map_x.input;
     let fade = [fade(map_y.input), fade(columns)];
@@ -99,14 +99,14 @@ fn measure(solver: &Solver, frame: usize, motion: [f32; 2]) -> Evidence {
     let bands = residuals.par_chunks_mut(BAND * columns).enumerate();
     let sums: Vec<f64> = bands
         .map_init(Vec::new, |read, (band, out)| {
-            let (jobs, samples, at) = solver.observation.rows_of(frame, band);
-            read.resize(samples.len(), [0.0; LANES]);
+            let jobs = solver.observation.rows_of(frame, band);
+            read.resize(jobs.heads.len(), [0.0; LANES]);
             let grid = &solver.optics.grid;
             let rows = Rows { stride: grid.stride(), height: grid.height, mask: usize::MAX, taps: &grid.taps };
             predict(solver.optics.cpu, &rows, jobs, &solver.previous, read);
             let mut sum = 0.0;
             for (n, (head, job)) in jobs.heads.iter().zip(jobs.jobs).enumerate() {
-                let start = at[n] as usize;
+                let (start, values) = (jobs.at[n] as usize, samples.lane(jobs.at[n]));
                 let (row, column) = (start / columns, start % columns);
                 for i in (0..LANES).filter(|i| job.weight[*i] > 0) {
                     let place = placed(solver, head, job, i);
@@ -122,7 +122,7 @@ fn measure(solver: &Solver, frame: usize, motion: [f32; 2]) -> Evidence {
                     let weight = f32::from(job.weight[i]) / WEIGHT * near;
                     sum += f64::from(weight);
                     let faded = weight * fade[0][row] * fade[1][column + i];
-                    out[start + i - band * BAND * columns] = faded * (samples[n][i] - read[n][i]);
+                    out[start + i - band * BAND * columns] = faded * (values[i] - read[n][i]);
                 }
             }
             sum

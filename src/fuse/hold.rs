@@ -6,8 +6,8 @@ use ndarray::Zip;
 use rayon::prelude::*;
 
 use super::backproject::{MAP, Schedule, Solver};
-use super::observe::Seen;
 use crate::frame::Plane;
+use crate::kernels::splat::Samples;
 
 /// Steps of the semi-iteration after which next to nothing is left of what they act on.
 const MANY_STEPS: usize = 10;
@@ -23,22 +23,18 @@ impl Solver {
     /// and after.
     pub(super) fn hold(
         &mut self,
-        seen: &[Seen<'_>],
+        seen: &[Samples<'_>],
         schedule: Schedule,
         doubt: f32,
         plane: &mut Plane,
     ) -> [(f64, f64); 2] {
-        self.observation.load(seen);
         self.pack(plane);
-        let before = self.prediction_error(0, f32::MAX);
-        let mut replaced = false;
-        if let ([alone], true) = (seen, doubt > 0.0) {
-            let believed = self.predicted(seen).pop().map(|[predicted, shown]| believed(&predicted, &shown, doubt));
-            if let Some(samples) = believed.as_ref().and_then(|plane| plane.as_slice()) {
-                self.observation.load(&[Seen { samples, ..*alone }]);
-                replaced = true;
-            }
-        }
+        let before = self.prediction_error(seen, 0, f32::MAX);
+        let doubted = seen.len() == 1 && doubt > 0.0;
+        let predicted = if doubted { self.predicted(seen).pop() } else { None };
+        let own = predicted.map(|[predicted, shown]| believed(&predicted, &shown, doubt));
+        let own = own.as_ref().and_then(|plane| plane.as_slice()).map(|plane| [Samples::new(plane)]);
+        let held_to = own.as_ref().map_or(seen, |own| own);
         // Few steps of the semi-iteration leave as much of a shift of the whole picture as of any other mode (42 % after 4 steps at
         // x4); a plain step leaves none of it. Many leave nothing, and do better without.
         let mut steps = MAP.steps(&schedule);
@@ -46,12 +42,9 @@ impl Solver {
             last.gains = [0.0, 1.0];
         }
         for step in steps {
-            self.correct(step);
+            self.correct(held_to, step);
         }
-        if replaced {
-            self.observation.load(seen);
-        }
-        let after = self.prediction_error(0, f32::MAX);
+        let after = self.prediction_error(seen, 0, f32::MAX);
         self.unpack(schedule.range, plane);
         [before, after]
     }

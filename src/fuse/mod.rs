@@ -20,6 +20,7 @@ mod fourier;
 mod frequency;
 mod grid;
 mod hold;
+mod light;
 mod lines;
 mod observe;
 mod psf;
@@ -34,6 +35,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
+use crate::kernels::splat::Samples;
 use crate::register::Field;
 
 pub use appearance::Appearance;
@@ -43,7 +45,8 @@ pub use psf::Blur;
 
 use backproject::{Schedule, Solver};
 use confidence::{Candidate, Judge};
-use observe::{Glow, Lattice, Moved, Seen};
+use light::{Glow, Lighting, Shown};
+use observe::{Lattice, Moved};
 
 /// Neighbours that agree with the reference less than this on average are another scene or lost.
 const LEAST_CONFIDENCE: f64 = 0.25;
@@ -203,8 +206,9 @@ pub struct Held {
     pub after: f64,
 }
 
-/// What is done with a plane: by the solver of its geometry, which has observed the neighbours.
-type PlaneWork<'a, T> = dyn Fn(&mut Solver, &[Seen<'_>], Schedule, Option<&Glow>, &mut Plane) -> T + Sync + 'a;
+/// What is done with a plane: by the solver of its geometry, which has observed the neighbours, with the samples of the reference
+/// and of the neighbours.
+type PlaneWork<'a, T> = dyn Fn(&mut Solver, &[Samples<'_>], Schedule, Option<&Glow>, &mut Plane) -> T + Sync + 'a;
 
 /// The luma of a neighbour, in the reference's light and on the 8-bit scale.
 #[derive(Debug, Clone)]
@@ -241,6 +245,7 @@ struct Group {
     planes: std::ops::Range<usize>,
     log2: (u8, u8),
     solver: Solver,
+    lighting: Lighting,
 }
 
 impl Reconstructor {
@@ -295,7 +300,7 @@ impl Reconstructor {
         neighbours: &[Neighbour<'_>],
         out: &mut [Plane],
     ) -> Reconstruction {
-        let solve = |solver: &mut Solver, seen: &[Seen<'_>], schedule, gate: Option<&Glow>, out: &mut Plane| {
+        let solve = |solver: &mut Solver, seen: &[Samples<'_>], schedule, gate: Option<&Glow>, out: &mut Plane| {
             solver.solve(seen, schedule, gate, out);
         };
         let (done, _) = self.for_each_plane(reference, appearance, neighbours, out, &solve);
@@ -334,10 +339,11 @@ impl Reconstructor {
         picture: &mut [Plane],
     ) -> Held {
         let doubt = DOUBT * appearance.coding;
-        let hold = |solver: &mut Solver, seen: &[Seen<'_>], schedule: Schedule, _: Option<&Glow>, out: &mut Plane| {
-            let iterations = steps[usize::from(seen.len() > 1)];
-            solver.hold(seen, Schedule { iterations, ..schedule }, doubt, out)
-        };
+        let hold =
+            |solver: &mut Solver, seen: &[Samples<'_>], schedule: Schedule, _: Option<&Glow>, out: &mut Plane| {
+                let iterations = steps[usize::from(seen.len() > 1)];
+                solver.hold(seen, Schedule { iterations, ..schedule }, doubt, out)
+            };
         let (_, errors) = self.for_each_plane(reference, appearance, neighbours, picture, &hold);
         let luma = self.groups[0].planes.len();
         let mean = |at: usize| {
@@ -365,7 +371,7 @@ impl Reconstructor {
         let gate = if parts.gate { self.judge.open() } else { Some(&open) }.filter(|_| !kept.is_empty());
         let coding = f64::from(appearance.coding);
         let schedules = [self.schedule(noise, coding, false), self.schedule(noise, coding, true)];
-        let judge = &self.judge;
+        let (judge, cpu) = (&self.judge, self.cpu);
         let mut rest = &mut out[..];
         let groups = self.groups.iter_mut().map(|group| {
             let (own, others) = std::mem::take(&mut rest).split_at_mut(group.planes.len());
@@ -384,7 +390,8 @@ impl Reconstructor {
                 let own = slice(&reference[plane]);
                 let others: Vec<_> = kept.iter().map(|&k| slice(&neighbours[k].planes[plane])).collect();
                 let glow = |k: usize| parts.glow.then(|| judge.glow(k));
-                let seen = in_light_of(&own, &others, &kept, &candidates, (!chroma).then_some(&glow));
+                let shown = shown(&own, &others, &kept, &candidates, (!chroma).then_some(&glow));
+                let seen = group.lighting.seen(cpu, &shown, group.solver.maps.1.input);
                 work(&mut group.solver, &seen, schedules[usize::from(chroma)], gate, out)
             };
             group.planes.clone().zip(out).map(plane).collect::<Vec<T>>()
@@ -419,8 +426,9 @@ impl Reconstructor {
         let own = slice(&reference[plane]);
         let others: Vec<_> = kept.iter().map(|&k| slice(&offered[k].planes[plane])).collect();
         let glow = |k: usize| self.options.parts.glow.then(|| self.judge.glow(k));
-        let seen = in_light_of(&own, &others, &kept, &candidates, Some(&glow));
-        let solver = &mut self.groups[0].solver;
+        let shown = shown(&own, &others, &kept, &candidates, Some(&glow));
+        let Group { solver, lighting, .. } = &mut self.groups[0];
+        let seen = lighting.seen(self.cpu, &shown, solver.maps.1.input);
         solver.observe(&moved);
         solver.draft(&seen, schedule);
         let frames = solver.predicted(&seen).into_iter().skip(1);
@@ -491,7 +499,7 @@ fn groups(from: &PictureLayout, to: &PictureLayout, blur: Blur, cpu: CpuLevel) -
             site: (site(y, from.chroma_site.y), site(x, from.chroma_site.x)),
         };
         let solver = Solver::new(from.plane_maps(planes.start, to), lattice, blur, cpu);
-        Group { log2: (x, y), planes, solver }
+        Group { log2: (x, y), planes, solver, lighting: Lighting::default() }
     };
     ranges.map(group).collect()
 }
@@ -501,24 +509,24 @@ fn is_useful(neighbour: &Neighbour<'_>, reference: &[Plane]) -> bool {
     comparable(neighbour) && neighbour.planes != reference
 }
 
-/// One plane of the reference and of the neighbours `kept`, as the solver takes them; without `glow` it is chroma, which
+/// One plane of the reference and of the neighbours `kept`, and their light; without `glow` it is chroma, which
 /// is scaled about its grey and has no light of its own.
-fn in_light_of<'a>(
+fn shown<'a>(
     own: &'a [f32],
     others: &'a [Cow<'_, [f32]>],
     kept: &[usize],
     candidates: &[Candidate<'_>],
     glow: Option<&dyn Fn(usize) -> Option<&'a Glow>>,
-) -> Vec<Seen<'a>> {
-    let mut seen = vec![Seen { samples: own, gain: 1.0, offset: 0.0, glow: None }];
-    seen.extend(others.iter().zip(kept).map(|(samples, &k)| {
+) -> Vec<Shown<'a>> {
+    let mut shown = vec![Shown { samples: own, gain: 1.0, offset: 0.0, glow: None }];
+    shown.extend(others.iter().zip(kept).map(|(samples, &k)| {
         let Candidate { gain, offset, .. } = candidates[k];
         match glow {
-            Some(glow) => Seen { samples, gain, offset, glow: glow(k) },
-            None => Seen { samples, gain, offset: 128.0 * (1.0 - gain), glow: None },
+            Some(glow) => Shown { samples, gain, offset, glow: glow(k) },
+            None => Shown { samples, gain, offset: 128.0 * (1.0 - gain), glow: None },
         }
     }));
-    seen
+    shown
 }
 
 /// The samples of a plane, row by row.

@@ -13,6 +13,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::grid::{Grid, MARGIN};
+use super::light::Glow;
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
 use crate::kernels::places::{JobList, Places, place_row};
@@ -46,8 +47,6 @@ pub(super) struct Lattice {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Chunk {
     list: JobList,
-    /// The samples themselves, as loaded for one plane.
-    samples: Vec<[f32; LANES]>,
     /// Motion of one row, vertical and horizontal.
     vectors: Vec<f32>,
 }
@@ -59,74 +58,6 @@ pub(super) struct Run {
     pub(super) frame: usize,
     pub(super) chunk: usize,
     pub(super) jobs: Range<usize>,
-}
-
-/// How the samples of one plane of a frame become values in the reference's light.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seen<'a> {
-    /// `rows x columns`.
-    pub(super) samples: &'a [f32],
-    /// In the reference's light a sample is `gain * sample + offset - glow`.
-    pub(super) gain: f32,
-    /// See `gain`.
-    pub(super) offset: f32,
-    /// What is left of the difference in light, varying slowly over the picture.
-    pub(super) glow: Option<&'a Glow>,
-}
-
-/// A quantity that varies slowly, on nodes `spacing` samples apart (the first at `(spacing - 1) / 2`).
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Glow {
-    pub(super) spacing: usize,
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) nodes: Vec<f32>,
-}
-
-impl Glow {
-    /// Value at row `y`, column `x`, bilinear between nodes and constant outside them.
-    pub(super) fn at(&self, y: f32, x: f32) -> f32 {
-        self.at_node(self.node(y), self.node(x))
-    }
-
-    /// The nodes as they are at row `y`, to be read with [`Self::on_line`]; the last one twice.
-    pub(super) fn line(&self, y: f32, line: &mut Vec<f32>) {
-        let node = self.node(y).clamp(0.0, (self.rows - 1) as f32);
-        let upper = (node as usize).min(self.rows.saturating_sub(2));
-        let (lower, down) = ((upper + 1).min(self.rows - 1), node - upper as f32);
-        let nodes = |row: usize| &self.nodes[row * self.columns..][..self.columns];
-        line.clear();
-        line.extend(nodes(upper).iter().zip(nodes(lower)).map(|(a, b)| a + down * (b - a)));
-        line.push(line[self.columns - 1]);
-    }
-
-    /// Value at column `x` of the row that `line` was made for.
-    #[inline]
-    pub(super) fn on_line(&self, line: &[f32], x: f32) -> f32 {
-        let x = self.node(x).clamp(0.0, (self.columns - 1) as f32);
-        let left = x as usize;
-        line[left] + (x - left as f32) * (line[left + 1] - line[left])
-    }
-
-    /// A sample's position in nodes.
-    fn node(&self, position: f32) -> f32 {
-        (position - (self.spacing as f32 - 1.0) / 2.0) / self.spacing as f32
-    }
-
-    /// The same at a place given in nodes.
-    #[inline]
-    pub(super) fn at_node(&self, row: f32, column: f32) -> f32 {
-        let place = |p: f32, n: usize| {
-            let p = p.clamp(0.0, (n - 1) as f32);
-            let i = (p as usize).min(n.saturating_sub(2));
-            (i, (i + 1).min(n - 1), p - i as f32)
-        };
-        let ((y0, y1, fy), (x0, x1, fx)) = (place(row, self.rows), place(column, self.columns));
-        let (upper, lower) = (&self.nodes[y0 * self.columns..], &self.nodes[y1 * self.columns..]);
-        let top = upper[x0] + fx * (upper[x1] - upper[x0]);
-        let bottom = lower[x0] + fx * (lower[x1] - lower[x0]);
-        top + fy * (bottom - top)
-    }
 }
 
 /// The samples of all frames of a window, and where they lie on the grid of the reference.
@@ -181,32 +112,14 @@ impl Observation {
 
     /// The jobs of a run.
     pub(super) fn jobs(&self, run: &Run) -> Jobs<'_> {
-        let JobList { heads, jobs, .. } = &self.chunks[run.chunk].list;
-        Jobs { heads: &heads[run.jobs.clone()], jobs: &jobs[run.jobs.clone()] }
+        let (JobList { heads, jobs, at, .. }, range) = (&self.chunks[run.chunk].list, &run.jobs);
+        Jobs { heads: &heads[range.clone()], jobs: &jobs[range.clone()], at: &at[range.clone()] }
     }
 
-    /// The samples of a run's jobs.
-    pub(super) fn samples(&self, run: &Run) -> &[[f32; LANES]] {
-        &self.chunks[run.chunk].samples[run.jobs.clone()]
-    }
-
-    /// The jobs of rows `BAND * band ..` of a frame, their samples, and the first sample of each, counted through the
-    /// plane.
-    pub(super) fn rows_of(&self, frame: usize, band: usize) -> (Jobs<'_>, &[[f32; LANES]], &[u32]) {
-        let Chunk { list: JobList { heads, jobs, at, .. }, samples, .. } = &self.chunks[frame * self.bands + band];
-        (Jobs { heads, jobs }, samples, at)
-    }
-
-    /// A job's first sample, counted through the plane, the weights of its samples, and the samples.
-    pub(super) fn job(&self, chunk: usize, job: usize) -> (usize, &[u8; LANES], &[f32; LANES]) {
-        let Chunk { list, samples, .. } = &self.chunks[chunk];
-        (list.at[job] as usize, &list.jobs[job].weight, &samples[job])
-    }
-
-    /// First sample of a run, counted through the plane.
-    #[cfg(test)]
-    pub(super) fn place(&self, run: &Run) -> usize {
-        self.chunks[run.chunk].list.at[run.jobs.start] as usize
+    /// The jobs of rows `BAND * band ..` of a frame.
+    pub(super) fn rows_of(&self, frame: usize, band: usize) -> Jobs<'_> {
+        let JobList { heads, jobs, at, .. } = &self.chunks[frame * self.bands + band].list;
+        Jobs { heads, jobs, at }
     }
 
     /// Whether a run belongs to the reference.
@@ -252,41 +165,6 @@ impl Observation {
                 let run = Run { frame: at / self.bands, chunk: at, jobs: first as usize..end };
                 self.bins[bin as usize].push(run);
             }
-        }
-    }
-
-    /// Takes the samples of one plane of all frames: the reference first, then the neighbours as given to `aim`.
-    pub(super) fn load(&mut self, seen: &[Seen<'_>]) {
-        let (bands, columns) = (self.bands, self.maps.1.input);
-        let chunks = &mut self.chunks[..seen.len() * bands];
-        chunks.par_iter_mut().enumerate().for_each(|(n, chunk)| chunk.load(&seen[n / bands], columns));
-    }
-}
-
-impl Chunk {
-    fn load(&mut self, seen: &Seen<'_>, columns: usize) {
-        self.samples.clear();
-        self.samples.shrink_to(self.list.at.capacity());
-        self.samples.reserve_exact(self.list.at.capacity());
-        let Seen { samples, gain, offset, glow } = seen;
-        let (mut line, mut line_of) = (Vec::new(), usize::MAX);
-        for &at in &self.list.at {
-            let (row, column) = (at as usize / columns, at as usize % columns);
-            let source = &samples[at as usize..at as usize + LANES.min(columns - column)];
-            let mut lane = [0.0; LANES];
-            lane[..source.len()].copy_from_slice(source);
-            if let Some(glow) = glow.filter(|_| line_of != row) {
-                glow.line(row as f32, &mut line);
-                line_of = row;
-            }
-            // Ends of neighbouring jobs meet: the light stays without steps.
-            let ends = [column, column + LANES].map(|x| glow.map_or(0.0, |glow| glow.on_line(&line, x as f32)));
-            let slope = (ends[1] - ends[0]) / LANES as f32;
-            let start = offset - ends[0];
-            for (i, value) in lane.iter_mut().enumerate() {
-                *value = gain * *value + (start - slope * i as f32);
-            }
-            self.samples.push(lane);
         }
     }
 }

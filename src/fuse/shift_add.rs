@@ -15,11 +15,11 @@ use rayon::prelude::*;
 
 use super::backproject::{Schedule, Solver};
 use super::family::Family;
-use super::observe::{Run, Seen};
+use super::observe::Run;
 use super::psf::Psf;
 use super::sweep::{Optics, Window};
 use crate::kernels::observation::{corrected, inverse, van_cittert};
-use crate::kernels::splat::{back_project, splat_weights};
+use crate::kernels::splat::{Samples, back_project, splat_weights};
 
 /// Rounds of interpolation.
 const ROUNDS: usize = 2;
@@ -31,14 +31,14 @@ const STEPS: usize = 1;
 pub(super) struct ShiftAdd;
 
 impl Family for ShiftAdd {
-    fn estimate(&self, solver: &mut Solver, seen: &[Seen<'_>], _: &Schedule) {
+    fn estimate(&self, solver: &mut Solver, seen: &[Samples<'_>], _: &Schedule) {
         solver.start(seen);
         solver.spare.resize(solver.x.len());
         // Without the filter the picture that samples read is the blurred one.
         let plain = solver.optics.with_filters([Psf::identity(), Psf::identity()]);
         spread_weights(solver, &plain);
         for _ in 0..ROUNDS {
-            interpolate(solver, &plain);
+            interpolate(solver, seen, &plain);
         }
         deblur(solver);
     }
@@ -59,12 +59,12 @@ fn spread_weights(solver: &mut Solver, plain: &Optics) {
 }
 
 /// One round: `x + S'(w (y - S x)) * spare` replaces `x`.
-fn interpolate(solver: &mut Solver, plain: &Optics) {
+fn interpolate(solver: &mut Solver, seen: &[Samples<'_>], plain: &Optics) {
     let stride = plain.grid.stride();
     let Solver { observation, x, previous, spare, tasks, .. } = solver;
     let (x, inverse) = (&x[..], &spare[..]);
     let work = |run: &Run, window: Window<'_>| {
-        let (jobs, samples) = (observation.jobs(run), observation.samples(run));
+        let (jobs, samples) = (observation.jobs(run), &seen[run.frame]);
         back_project(plain.cpu, &window.rows, jobs, samples, window.picture, window.sums, (0.0, f32::MAX));
     };
     let finish = |y: usize, row: &mut [f32], sums: &[f32]| {

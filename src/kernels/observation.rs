@@ -6,6 +6,7 @@
 //! level, so that the bits are the same everywhere.
 
 use crate::kernels::levels;
+use crate::kernels::splat::LANES;
 
 /// Sums `N` slices of `data` into `out`, on top of what is there if `add`.
 #[inline(always)]
@@ -137,6 +138,30 @@ levels! {
         }
     }
 
+    /// `out = gain * seen + offset - glow`, the glow being linear over each sixteen samples: `glow` has what it is at the first
+    /// of every sixteen and one beyond the last. `light` is (gain, offset).
+    ///
+    /// Panics if `glow` is too short.
+    pub(crate) fn in_other_light(out: &mut [f32], seen: &[f32], light: (f32, f32), glow: &[f32]) {
+        let (gain, offset) = light;
+        let n = out.len();
+        let (outs, seens) = (out.chunks_mut(LANES), seen[..n].chunks(LANES));
+        for (k, (out, seen)) in outs.zip(seens).enumerate() {
+            let (start, slope) = (offset - glow[k], (glow[k + 1] - glow[k]) / LANES as f32);
+            if let (Some(out), Some(seen)) = (out.first_chunk_mut::<LANES>(), seen.first_chunk::<LANES>()) {
+                let mut lane = *seen;
+                for i in 0..LANES {
+                    lane[i] = gain * lane[i] + (start - slope * i as f32);
+                }
+                *out = lane;
+                continue;
+            }
+            for (i, (out, seen)) in out.iter_mut().zip(seen).enumerate() {
+                *out = gain * seen + (start - slope * i as f32);
+            }
+        }
+    }
+
     /// What a blur took away, squared: `sharp = (sharp - smooth)^2`.
     pub(crate) fn squared_detail(sharp: &mut [f32], smooth: &[f32]) {
         let n = sharp.len();
@@ -193,6 +218,7 @@ mod tests {
             6 => inverse_tolerance(level, &mut out, &a, 1.0, 0.0625),
             7 => limit(level, &mut out, 0.2, 0.7),
             8 => corrected(level, &mut out, &a, &b, &data),
+            9 => in_other_light(level, &mut out, &a, (0.9, 2.0), &data),
             _ => van_cittert(level, &mut out, &a, &b, &data),
         }
         bits(&out)
@@ -201,7 +227,7 @@ mod tests {
     #[test]
     fn every_level_gives_the_bits_of_the_baseline() {
         for level in CpuLevel::available() {
-            for which in 0..10 {
+            for which in 0..11 {
                 for n in 0..70 {
                     assert_eq!(run(CpuLevel::SCALAR, which, n), run(level, which, n), "{level:?}, kernel {which}, {n}");
                 }

@@ -73,11 +73,48 @@ impl Rows<'_> {
     }
 }
 
-/// Jobs and the samples they stand for.
+/// Jobs of one frame.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Jobs<'a> {
     pub(crate) heads: &'a [Head],
     pub(crate) jobs: &'a [Job],
+    /// First sample of each, counted through the plane.
+    pub(crate) at: &'a [u32],
+}
+
+/// The samples of a plane, row by row, to be read sixteen at a time from any of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Samples<'a> {
+    plane: &'a [f32],
+    /// The last fifteen samples, or all if they are fewer, and zeros: for jobs that reach beyond the end.
+    end: [f32; 2 * LANES - 2],
+}
+
+impl<'a> Samples<'a> {
+    pub(crate) fn new(plane: &'a [f32]) -> Self {
+        let last = &plane[Self::end_of(plane)..];
+        let mut end = [0.0; 2 * LANES - 2];
+        end[..last.len()].copy_from_slice(last);
+        Self { plane, end }
+    }
+
+    pub(crate) fn plane(&self) -> &'a [f32] {
+        self.plane
+    }
+
+    /// Where the last samples begin.
+    fn end_of(plane: &[f32]) -> usize {
+        (plane.len() + 1).saturating_sub(LANES)
+    }
+
+    /// The samples of a job that begins at `at`; lanes that it does not hold have any value of the plane, or 0.
+    #[inline(always)]
+    pub(crate) fn lane(&self, at: u32) -> Lane {
+        let at = at as usize;
+        // The choice is between places, not values: those need not go through memory.
+        let inside = self.plane.get(at..at + LANES);
+        load(inside.unwrap_or_else(|| &self.end[at - Self::end_of(self.plane)..]), 0)
+    }
 }
 
 #[inline(always)]
@@ -199,7 +236,8 @@ fn each(rows: &Rows<'_>, jobs: Jobs<'_>, work: &mut impl Work) {
 }
 
 struct BackProject<'a> {
-    samples: &'a [Lane],
+    samples: &'a Samples<'a>,
+    at: &'a [u32],
     picture: &'a [f32],
     sums: &'a mut [f32],
     dead: f32,
@@ -210,7 +248,7 @@ impl Work for BackProject<'_> {
     #[inline(always)]
     fn job<const NX: usize, const NY: usize>(&mut self, at: usize, taps: &Taps<NX, NY>, weight: &Lane) {
         let mut value = taps.read(self.picture);
-        let samples = &self.samples[at];
+        let samples = self.samples.lane(self.at[at]);
         for i in 0..LANES {
             let residual = samples[i] - value[i];
             let inside = residual.clamp(-self.dead, self.dead);
@@ -243,16 +281,16 @@ impl Work for Predict<'_> {
 
 levels! {
     /// `sums += S' (w * u)` over the jobs, `u = clamp(r, +-bound) - clamp(r, +-dead)` of the residuals
-    /// `limits` are (dead, bound) and `r = y - S picture`, `S` being the reading at the samples' positions.
+    /// `limits` are (dead, bound) and `r = y - S picture`, `y` being `samples` and `S` the reading at their positions.
     ///
     /// The clamped residual is the residual times its Huber weight; what is left of it beyond `dead` is the way to the
     /// nearest value that the sample allows. Panics if a tap leaves `picture` or `sums`.
     pub(crate) fn back_project(
-        rows: &Rows<'_>, jobs: Jobs<'_>, samples: &[[f32; LANES]], picture: &[f32], sums: &mut [f32],
+        rows: &Rows<'_>, jobs: Jobs<'_>, samples: &Samples<'_>, picture: &[f32], sums: &mut [f32],
         limits: (f32, f32),
     ) {
         let (dead, bound) = limits;
-        each(rows, jobs, &mut BackProject { samples, picture, sums, dead, bound });
+        each(rows, jobs, &mut BackProject { samples, at: jobs.at, picture, sums, dead, bound });
     }
 
     /// `sums += S' w`: how densely the jobs cover the picture.
