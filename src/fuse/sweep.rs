@@ -17,11 +17,13 @@ use super::psf::{Blur, Psf};
 use super::shares::{Shares, Stretch};
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::weighted_sum;
+use crate::kernels::observation::filter_across;
 use crate::kernels::splat::Rows;
 
 /// Rows that are worth a task.
 const LEAST_ROWS: usize = 64;
+/// Rows that are filtered together: what a filter reads down a column is loaded once for all of them.
+const TOGETHER: usize = 4;
 /// Rows that a job reaches from its first tap.
 const REACH: usize = 3;
 
@@ -41,7 +43,8 @@ pub(super) struct Optics {
 pub(super) struct Scratch {
     picture: Lines,
     sums: Lines,
-    row: Lines,
+    /// Rows on their way through a filter.
+    rows: Lines,
     result: Lines,
 }
 
@@ -78,33 +81,29 @@ impl Optics {
 
     /// Row `y` of the filtered `picture`, margins of any content; `row` is scratch of one row.
     pub(super) fn blurred(&self, picture: &[f32], y: usize, row: &mut [f32], out: &mut [f32]) {
-        self.filter(picture, usize::MAX, y, false, row, out);
+        self.filter_down(picture, usize::MAX, y..y + 1, row);
+        self.filter_along(row, out);
     }
 
-    /// `H x`: row `y` of `picture` (rows in natural order, margins of any content) filtered, margins filled.
-    fn filter(&self, picture: &[f32], mask: usize, y: usize, fold: bool, row: &mut [f32], out: &mut [f32]) {
-        let (grid, stride, [vertical, horizontal]) = (&self.grid, self.grid.stride(), &self.psf);
-        let (radius, mut lines) = (vertical.radius() as isize, [0; 32]);
-        let lines = &mut lines[..vertical.taps().len()];
-        for (line, k) in lines.iter_mut().zip(-radius..) {
-            *line = (mirrored(y as isize + k, grid.height) & mask) * stride;
-        }
-        weighted_sum(self.cpu, row, picture, lines, vertical.taps(), false);
-        if fold {
-            grid.fold_margins(row);
-        }
-        let radius = horizontal.radius();
-        grid.fill_margins(row, radius);
-        let length = grid.width / grid.phases;
-        let mut slots = [0; 32];
-        let slots = &mut slots[..horizontal.taps().len()];
-        for phase in 0..grid.phases {
-            for (slot, k) in slots.iter_mut().zip(-(radius as isize)..) {
-                *slot = grid.slot(phase as isize + k);
-            }
-            let out = &mut out[grid.slot(phase as isize)..][..length];
-            weighted_sum(self.cpu, out, row, slots, horizontal.taps(), false);
-        }
+    /// The vertical half of `H x`: `rows` of `picture`, at most [`TOGETHER`], into `out`; row `y` of `picture` lies at `y & mask`.
+    fn filter_down(&self, picture: &[f32], mask: usize, rows: Range<usize>, out: &mut [f32]) {
+        let (stride, [vertical, _]) = (self.grid.stride(), &self.psf);
+        let (mut from, to) = ([0; 32], [0, stride, 2 * stride, 3 * stride]);
+        let from = &mut from[..rows.len() + 2 * vertical.radius()];
+        let first = rows.start as isize - vertical.radius() as isize;
+        from.iter_mut().zip(first..).for_each(|(at, y)| *at = (mirrored(y, self.grid.height) & mask) * stride);
+        filter_across(self.cpu, out, &to[..rows.len()], picture, from, stride, vertical.taps());
+    }
+
+    /// The horizontal half of `H x`: one row, whose margins are filled for it.
+    fn filter_along(&self, row: &mut [f32], out: &mut [f32]) {
+        let (grid, [_, horizontal]) = (&self.grid, &self.psf);
+        let (mut from, mut to) = ([0; 32], [0; 4]);
+        let (from, to) = (&mut from[..grid.phases + 2 * horizontal.radius()], &mut to[..grid.phases]);
+        from.iter_mut().zip(-(horizontal.radius() as isize)..).for_each(|(slot, x)| *slot = grid.slot(x));
+        to.iter_mut().zip(0..).for_each(|(slot, x)| *slot = grid.slot(x));
+        grid.fill_margins(row, horizontal.radius());
+        filter_across(self.cpu, out, to, row, from, grid.width / grid.phases, horizontal.taps());
     }
 
     /// Fills `out` (`finish` gets the row's number, its place there and the row of `H' S' u`), after `work` on every run of jobs
@@ -146,12 +145,18 @@ impl Optics {
         let (mask, radius) = (self.ring - 1, self.psf[0].radius());
         scratch.resize(self.ring, self.grid.stride(), picture.is_some());
         let mut descent = self.descent(stretch.start());
-        let (mut done, mut complete) = (stretch.start(), 0);
+        let (mut done, mut complete) = (stretch.start(), 0usize);
         loop {
-            while done < stretch.end() && done + radius < complete {
-                self.filter(&scratch.sums, mask, done, true, &mut scratch.row, &mut scratch.result);
-                finish(done, stretch.row(done), &scratch.result);
-                done += 1;
+            let ready = stretch.end().min(complete.saturating_sub(radius));
+            while done < ready {
+                let rows = done..ready.min(done + TOGETHER);
+                self.filter_down(&scratch.sums, mask, rows.clone(), &mut scratch.rows);
+                for (y, row) in rows.zip(scratch.rows.chunks_exact_mut(self.grid.stride())) {
+                    self.grid.fold_margins(row);
+                    self.filter_along(row, &mut scratch.result);
+                    finish(y, stretch.row(y), &scratch.result);
+                    done += 1;
+                }
             }
             if done == stretch.end() {
                 if !stretch.go_on() {
@@ -203,18 +208,24 @@ impl Optics {
         let (grid, stride, mask) = (&self.grid, self.grid.stride(), self.ring - 1);
         let rows = Rows { stride, height: grid.height, mask, taps: &grid.taps };
         let ahead = ((descent.bin + 1) * BIN + REACH).min(grid.height);
-        for y in descent.ready..ahead {
-            let at = (y & mask) * stride;
-            if writes {
-                scratch.sums[at..at + stride].fill(0.0);
-            }
+        while descent.ready < ahead {
+            let group = descent.ready..ahead.min(descent.ready + TOGETHER);
+            descent.ready = group.end;
             if let Some(picture) = picture {
-                let out = &mut scratch.picture[at..at + stride];
-                self.filter(picture, usize::MAX, y, false, &mut scratch.row, out);
-                grid.fill_margins(out, 4);
+                self.filter_down(picture, usize::MAX, group.clone(), &mut scratch.rows);
+            }
+            for (y, row) in group.zip(scratch.rows.chunks_exact_mut(stride)) {
+                let at = (y & mask) * stride;
+                if writes {
+                    scratch.sums[at..at + stride].fill(0.0);
+                }
+                if picture.is_some() {
+                    let out = &mut scratch.picture[at..at + stride];
+                    self.filter_along(row, out);
+                    grid.fill_margins(out, 4);
+                }
             }
         }
-        descent.ready = descent.ready.max(ahead);
         for run in observation.bin(descent.bin) {
             work(run, Window { rows, picture: &scratch.picture, sums: &mut scratch.sums });
         }
@@ -236,7 +247,7 @@ impl Scratch {
         if picture {
             self.picture.resize(ring * stride);
         }
-        self.row.resize(stride);
+        self.rows.resize(TOGETHER * stride);
         self.result.resize(stride);
     }
 }

@@ -23,6 +23,70 @@ fn sum<const N: usize>(out: &mut [f32], data: &[f32], offsets: &[usize], weights
     }
 }
 
+/// See [`weighted_sum`].
+#[inline(always)]
+fn add_up(out: &mut [f32], data: &[f32], offsets: &[usize], weights: &[f32], add: bool) {
+    assert_eq!(offsets.len(), weights.len(), "one weight a slice");
+    if offsets.is_empty() && !add {
+        out.fill(0.0);
+    }
+    let (mut add, mut k) = (add, 0);
+    while k < offsets.len() {
+        let (o, w) = (&offsets[k..], &weights[k..]);
+        let terms = if o.len() == 9 { 9 } else { o.len().min(8) };
+        match terms {
+            9 => sum::<9>(out, data, o, w, add),
+            8 => sum::<8>(out, data, o, w, add),
+            7 => sum::<7>(out, data, o, w, add),
+            6 => sum::<6>(out, data, o, w, add),
+            5 => sum::<5>(out, data, o, w, add),
+            4 => sum::<4>(out, data, o, w, add),
+            3 => sum::<3>(out, data, o, w, add),
+            2 => sum::<2>(out, data, o, w, add),
+            _ => sum::<1>(out, data, o, w, add),
+        }
+        (add, k) = (true, k + terms);
+    }
+}
+
+/// [`filter_across`] for `P` slices, `T` taps and so `N = P + T - 1` slices to read, sixteen places at a time: each is loaded once
+/// for all sums that it is part of.
+#[inline(always)]
+fn across<const P: usize, const T: usize, const N: usize>(
+    out: &mut [f32],
+    to: &[usize],
+    data: &[f32],
+    from: &[usize],
+    length: usize,
+    taps: &[f32],
+) {
+    let whole = length.next_multiple_of(LANES);
+    let rows: [&[f32]; N] = std::array::from_fn(|j| &data[from[j]..][..whole]);
+    let taps: [f32; T] = std::array::from_fn(|k| taps[k]);
+    for start in (0..whole).step_by(LANES) {
+        let mut totals = [[0.0f32; LANES]; P];
+        // Written out, as the compiler would not: then each weight stands for itself, and sums stay in registers.
+        macro_rules! add {
+            ($($j:literal)*) => {$(
+                if $j < N {
+                    let values: [f32; LANES] = std::array::from_fn(|i| rows[$j][start..start + LANES][i]);
+                    for p in 0..P {
+                        if $j >= p && $j - p < T {
+                            for i in 0..LANES {
+                                totals[p][i] += taps[$j - p] * values[i];
+                            }
+                        }
+                    }
+                }
+            )*};
+        }
+        add!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        for p in 0..P {
+            out[to[p] + start..][..LANES].copy_from_slice(&totals[p]);
+        }
+    }
+}
+
 /// Distance of `value` to its neighbour, at most 1 either way: the derivative of the Huber function.
 #[inline(always)]
 fn bounded(center: f32, neighbour: f32) -> f32 {
@@ -34,26 +98,41 @@ levels! {
     ///
     /// Panics if a slice leaves `data`. O(terms * out), no allocation; up to nine terms a pass over `out`.
     pub(crate) fn weighted_sum(out: &mut [f32], data: &[f32], offsets: &[usize], weights: &[f32], add: bool) {
-        assert_eq!(offsets.len(), weights.len(), "one weight a slice");
-        if offsets.is_empty() && !add {
-            out.fill(0.0);
-        }
-        let mut add = add;
-        let mut k = 0;
-        while k < offsets.len() {
-            let (o, w) = (&offsets[k..], &weights[k..]);
-            k += match o.len() {
-                9 => { sum::<9>(out, data, o, w, add); 9 }
-                8.. => { sum::<8>(out, data, o, w, add); 8 }
-                7 => { sum::<7>(out, data, o, w, add); 7 }
-                6.. => { sum::<6>(out, data, o, w, add); 6 }
-                5 => { sum::<5>(out, data, o, w, add); 5 }
-                4.. => { sum::<4>(out, data, o, w, add); 4 }
-                3 => { sum::<3>(out, data, o, w, add); 3 }
-                2.. => { sum::<2>(out, data, o, w, add); 2 }
-                _ => { sum::<1>(out, data, o, w, add); 1 }
-            };
-            add = true;
+        add_up(out, data, offsets, weights, add);
+    }
+
+    /// A filter across slices, be they rows of a picture or the phases of a row: `out[to[p] + x]` becomes the sum over `k` of
+    /// `taps[k] * data[from[p + k] + x]`, for `x` below `length` and up to fifteen places more.
+    ///
+    /// Panics if a slice leaves `data` or `out`, or `from` is not as long as `to` and `taps` together, less one.
+    pub(crate) fn filter_across(
+        out: &mut [f32], to: &[usize], data: &[f32], from: &[usize], length: usize, taps: &[f32],
+    ) {
+        assert_eq!(from.len() + 1, to.len() + taps.len(), "a slice for each distance");
+        match (to.len(), taps.len()) {
+            (2, 3) => across::<2, 3, 4>(out, to, data, from, length, taps),
+            (3, 3) => across::<3, 3, 5>(out, to, data, from, length, taps),
+            (4, 3) => across::<4, 3, 6>(out, to, data, from, length, taps),
+            (2, 5) => across::<2, 5, 6>(out, to, data, from, length, taps),
+            (3, 5) => across::<3, 5, 7>(out, to, data, from, length, taps),
+            (4, 5) => across::<4, 5, 8>(out, to, data, from, length, taps),
+            (2, 7) => across::<2, 7, 8>(out, to, data, from, length, taps),
+            (3, 7) => across::<3, 7, 9>(out, to, data, from, length, taps),
+            (4, 7) => across::<4, 7, 10>(out, to, data, from, length, taps),
+            (2, 9) => across::<2, 9, 10>(out, to, data, from, length, taps),
+            (3, 9) => across::<3, 9, 11>(out, to, data, from, length, taps),
+            (4, 9) => across::<4, 9, 12>(out, to, data, from, length, taps),
+            (2, 11) => across::<2, 11, 12>(out, to, data, from, length, taps),
+            (3, 11) => across::<3, 11, 13>(out, to, data, from, length, taps),
+            (4, 11) => across::<4, 11, 14>(out, to, data, from, length, taps),
+            (2, 13) => across::<2, 13, 14>(out, to, data, from, length, taps),
+            (3, 13) => across::<3, 13, 15>(out, to, data, from, length, taps),
+            (4, 13) => across::<4, 13, 16>(out, to, data, from, length, taps),
+            _ => {
+                for (p, to) in to.iter().enumerate() {
+                    add_up(&mut out[*to..][..length], data, &from[p..][..taps.len()], taps, false);
+                }
+            }
         }
     }
 
@@ -150,8 +229,8 @@ levels! {
             let (start, slope) = (offset - glow[k], (glow[k + 1] - glow[k]) / LANES as f32);
             if let (Some(out), Some(seen)) = (out.first_chunk_mut::<LANES>(), seen.first_chunk::<LANES>()) {
                 let mut lane = *seen;
-                for i in 0..LANES {
-                    lane[i] = gain * lane[i] + (start - slope * i as f32);
+                for (i, value) in lane.iter_mut().enumerate() {
+                    *value = gain * *value + (start - slope * i as f32);
                 }
                 *out = lane;
                 continue;
@@ -218,7 +297,17 @@ mod tests {
             6 => inverse_tolerance(level, &mut out, &a, 1.0, 0.0625),
             7 => limit(level, &mut out, 0.2, 0.7),
             8 => corrected(level, &mut out, &a, &b, &data),
-            9 => in_other_light(level, &mut out, &a, (0.9, 2.0), &data),
+            9 => {
+                let (phases, taps) = (1 + n % 4, [3, 5, 7, 9, 13][n % 5]);
+                let (data, taps) = (noise(3, 2 * n + 90), noise(5, taps));
+                let from: Vec<usize> = (0..phases + taps.len() - 1).map(|j| n * (j % 2) + 3 * j).collect();
+                let to: Vec<usize> = (0..phases).map(|p| p * (n + 16)).collect();
+                out.resize(phases * (n + 16), 0.0);
+                filter_across(level, &mut out, &to, &data, &from, n, &taps);
+                // Beyond the row anything may be.
+                out = to.iter().flat_map(|to| out[*to..][..n].to_vec()).collect();
+            }
+            10 => in_other_light(level, &mut out, &a, (0.9, 2.0), &data),
             _ => van_cittert(level, &mut out, &a, &b, &data),
         }
         bits(&out)
@@ -227,10 +316,27 @@ mod tests {
     #[test]
     fn every_level_gives_the_bits_of_the_baseline() {
         for level in CpuLevel::available() {
-            for which in 0..11 {
+            for which in 0..12 {
                 for n in 0..70 {
                     assert_eq!(run(CpuLevel::SCALAR, which, n), run(level, which, n), "{level:?}, kernel {which}, {n}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_filter_across_slices_is_the_weighted_sum_of_each_window() {
+        let data = noise(3, 2000);
+        for (slices, taps) in (1..=4).flat_map(|slices| (1..=17).map(move |taps| (slices, taps))) {
+            let (length, taps) = (37, noise(taps as u32, taps));
+            let from: Vec<usize> = (0..slices + taps.len() - 1).map(|j| 61 * j + j % 3).collect();
+            let to: Vec<usize> = (0..slices).map(|p| p * (length + 16)).collect();
+            let mut out = vec![0.0; slices * (length + 16)];
+            filter_across(CpuLevel::SCALAR, &mut out, &to, &data, &from, length, &taps);
+            for (p, to) in to.iter().enumerate() {
+                let mut wanted = vec![0.0; length];
+                weighted_sum(CpuLevel::SCALAR, &mut wanted, &data, &from[p..][..taps.len()], &taps, false);
+                assert_eq!(bits(&wanted), bits(&out[*to..][..length]), "slice {p} of {slices}, {} taps", taps.len());
             }
         }
     }
