@@ -78,7 +78,7 @@ impl Case {
         }
         let mut out = vec![0.0; grid.height * self.width];
         for (row, out) in packed.chunks(grid.stride()).zip(out.chunks_mut(self.width)) {
-            grid.unpack(row, out, f32::MIN, f32::MAX);
+            grid.unpack(CpuLevel::SCALAR, row, out, f32::MIN, f32::MAX);
         }
         out
     }

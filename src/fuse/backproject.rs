@@ -354,10 +354,10 @@ impl Solver {
 
     /// The estimate in natural order.
     pub(super) fn unpack(&self, (low, high): (f32, f32), out: &mut Plane) {
-        let (grid, x, width) = (&self.optics.grid, &self.x, out.ncols());
+        let (cpu, grid, x, width) = (self.optics.cpu, &self.optics.grid, &self.x, out.ncols());
         if let Some(out) = out.as_slice_mut() {
             let rows = out.par_chunks_mut(width.max(1)).zip(x.par_chunks(grid.stride()));
-            rows.with_min_len(16).for_each(|(out, row)| grid.unpack(row, out, low, high));
+            rows.with_min_len(16).for_each(|(out, row)| grid.unpack(cpu, row, out, low, high));
         }
     }
 

@@ -85,7 +85,7 @@ mod tests {
                 let (mut row, mut out) = (vec![0.0; grid.stride()], vec![0.0; output.1]);
                 for y in 0..output.0 {
                     enlarger.row(CpuLevel::SCALAR, &grid, &plane, y, &mut row, &mut Vec::new());
-                    grid.unpack(&row, &mut out, -1e9, 1e9);
+                    grid.unpack(CpuLevel::SCALAR, &row, &mut out, -1e9, 1e9);
                     let rows = &enlarger.rows;
                     for (x, got) in out.iter().enumerate() {
                         let term = |(j, wy): (usize, &f32)| -> f32 {

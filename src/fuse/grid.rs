@@ -5,6 +5,9 @@
 //! is then contiguous, and horizontal filters become sums of shifted slices. Margins hold the mirror image of the row,
 //! edge sample repeated, as far as filters reach; further out they only have to be finite.
 
+use crate::kernels::CpuLevel;
+use crate::kernels::observation::in_order;
+
 /// Places on both sides of a phase. A job holds 16 samples of which one at least looks inside the picture. Whole cache
 /// lines, so that phases start at one where rows do (`lines`).
 pub(super) const MARGIN: usize = 32;
@@ -90,25 +93,12 @@ impl Grid {
         }
     }
 
-    /// Copies a row to `out` in natural order, clamped to `low..=high`; `out` may be narrower than the row.
-    pub(super) fn unpack(&self, row: &[f32], out: &mut [f32], low: f32, high: f32) {
-        let length = out.len();
-        if self.phases == 2 {
-            let [even, odd] = [0, 1].map(|x| &row[self.slot(x)..]);
-            for ((out, even), odd) in out.as_chunks_mut::<2>().0.iter_mut().zip(even).zip(odd) {
-                *out = [even.clamp(low, high), odd.clamp(low, high)];
-            }
-            if let (1, Some(last)) = (length % 2, out.last_mut()) {
-                *last = row[self.slot(length as isize - 1)].clamp(low, high);
-            }
-            return;
-        }
-        for phase in 0..self.phases.min(out.len()) {
-            let stored = &row[self.slot(phase as isize)..];
-            for (out, value) in out[phase..].iter_mut().step_by(self.phases).zip(stored) {
-                *out = value.clamp(low, high);
-            }
-        }
+    /// Copies a row to `out` in natural order, limited to `low..=high`; `out` may be narrower than the row.
+    pub(super) fn unpack(&self, cpu: CpuLevel, row: &[f32], out: &mut [f32], low: f32, high: f32) {
+        let mut starts = [0; 4];
+        let starts = &mut starts[..self.phases];
+        starts.iter_mut().zip(0..).for_each(|(start, x)| *start = self.slot(x));
+        in_order(cpu, out, row, starts, low, high);
     }
 
     /// Stores a row given in natural order, margins included.
@@ -134,7 +124,7 @@ mod tests {
                 grid.pack(&input, &mut row);
                 for width in [grid.width, grid.width - 1, grid.width / 2] {
                     let mut out = vec![-1.0; width];
-                    grid.unpack(&row, &mut out, 0.0, 255.0);
+                    grid.unpack(CpuLevel::SCALAR, &row, &mut out, 0.0, 255.0);
                     assert_eq!(input[..width], out, "{columns} columns, {phases} phases, {width} wanted");
                 }
                 assert_eq!(row[grid.slot(-1)], 0.0, "left margin of {columns} columns");

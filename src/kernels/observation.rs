@@ -60,9 +60,9 @@ fn across<const P: usize, const T: usize, const N: usize>(
     length: usize,
     taps: &[f32],
 ) {
-    let whole = length.next_multiple_of(LANES);
-    let rows: [&[f32]; N] = std::array::from_fn(|j| &data[from[j]..][..whole]);
+    let rows: [&[f32]; N] = std::array::from_fn(|j| &data[from[j]..][..length]);
     let taps: [f32; T] = std::array::from_fn(|k| taps[k]);
+    let whole = length - length % LANES;
     for start in (0..whole).step_by(LANES) {
         let mut totals = [[0.0f32; LANES]; P];
         // Written out, as the compiler would not: then each weight stands for itself, and sums stay in registers.
@@ -85,6 +85,30 @@ fn across<const P: usize, const T: usize, const N: usize>(
             out[to[p] + start..][..LANES].copy_from_slice(&totals[p]);
         }
     }
+    for (p, to) in to.iter().enumerate() {
+        for x in whole..length {
+            let mut total = 0.0;
+            for k in 0..T {
+                total += taps[k] * rows[p + k][x];
+            }
+            out[to + x] = total;
+        }
+    }
+}
+
+/// [`in_order`] for `P` phases.
+#[inline(always)]
+fn woven<const P: usize>(out: &mut [f32], row: &[f32], starts: &[usize], low: f32, high: f32) {
+    let (groups, rest) = out.as_chunks_mut::<P>();
+    let phases: [&[f32]; P] = std::array::from_fn(|p| &row[starts[p]..][..groups.len()]);
+    for (i, group) in groups.iter_mut().enumerate() {
+        for p in 0..P {
+            group[p] = phases[p][i].clamp(low, high);
+        }
+    }
+    for (p, out) in rest.iter_mut().enumerate() {
+        *out = row[starts[p] + groups.len()].clamp(low, high);
+    }
 }
 
 /// Distance of `value` to its neighbour, at most 1 either way: the derivative of the Huber function.
@@ -102,7 +126,7 @@ levels! {
     }
 
     /// A filter across slices, be they rows of a picture or the phases of a row: `out[to[p] + x]` becomes the sum over `k` of
-    /// `taps[k] * data[from[p + k] + x]`, for `x` below `length` and up to fifteen places more.
+    /// `taps[k] * data[from[p + k] + x]`, for `x` below `length`.
     ///
     /// Panics if a slice leaves `data` or `out`, or `from` is not as long as `to` and `taps` together, less one.
     pub(crate) fn filter_across(
@@ -181,6 +205,20 @@ levels! {
         let (x, seen, blurred) = (&x[..n], &seen[..n], &blurred[..n]);
         for i in 0..n {
             out[i] = x[i] + (seen[i] - blurred[i]);
+        }
+    }
+
+    /// The first `out.len()` columns of a row that lies phase by phase, each phase from its place in `starts`, in natural order and
+    /// limited to `low..=high`.
+    ///
+    /// Panics if a phase leaves `row` or there are not 1 to 4.
+    pub(crate) fn in_order(out: &mut [f32], row: &[f32], starts: &[usize], low: f32, high: f32) {
+        match starts.len() {
+            1 => woven::<1>(out, row, starts, low, high),
+            2 => woven::<2>(out, row, starts, low, high),
+            3 => woven::<3>(out, row, starts, low, high),
+            4 => woven::<4>(out, row, starts, low, high),
+            phases => panic!("{phases} phases, not 1 to 4"),
         }
     }
 
@@ -301,13 +339,15 @@ mod tests {
                 let (phases, taps) = (1 + n % 4, [3, 5, 7, 9, 13][n % 5]);
                 let (data, taps) = (noise(3, 2 * n + 90), noise(5, taps));
                 let from: Vec<usize> = (0..phases + taps.len() - 1).map(|j| n * (j % 2) + 3 * j).collect();
-                let to: Vec<usize> = (0..phases).map(|p| p * (n + 16)).collect();
-                out.resize(phases * (n + 16), 0.0);
+                let to: Vec<usize> = (0..phases).map(|p| p * (n + 5)).collect();
+                out.resize(phases * (n + 5), 0.0);
                 filter_across(level, &mut out, &to, &data, &from, n, &taps);
-                // Beyond the row anything may be.
-                out = to.iter().flat_map(|to| out[*to..][..n].to_vec()).collect();
             }
-            10 => in_other_light(level, &mut out, &a, (0.9, 2.0), &data),
+            10 => {
+                let (starts, row) = ([0, 31, 57, 3], noise(3, n + 60));
+                in_order(level, &mut out, &row, &starts[..1 + n % 4], 0.2, 0.8);
+            }
+            11 => in_other_light(level, &mut out, &a, (0.9, 2.0), &data),
             _ => van_cittert(level, &mut out, &a, &b, &data),
         }
         bits(&out)
@@ -316,7 +356,7 @@ mod tests {
     #[test]
     fn every_level_gives_the_bits_of_the_baseline() {
         for level in CpuLevel::available() {
-            for which in 0..12 {
+            for which in 0..13 {
                 for n in 0..70 {
                     assert_eq!(run(CpuLevel::SCALAR, which, n), run(level, which, n), "{level:?}, kernel {which}, {n}");
                 }
@@ -330,8 +370,8 @@ mod tests {
         for (slices, taps) in (1..=4).flat_map(|slices| (1..=17).map(move |taps| (slices, taps))) {
             let (length, taps) = (37, noise(taps as u32, taps));
             let from: Vec<usize> = (0..slices + taps.len() - 1).map(|j| 61 * j + j % 3).collect();
-            let to: Vec<usize> = (0..slices).map(|p| p * (length + 16)).collect();
-            let mut out = vec![0.0; slices * (length + 16)];
+            let to: Vec<usize> = (0..slices).map(|p| p * (length + 1)).collect();
+            let mut out = vec![0.0; slices * (length + 1)];
             filter_across(CpuLevel::SCALAR, &mut out, &to, &data, &from, length, &taps);
             for (p, to) in to.iter().enumerate() {
                 let mut wanted = vec![0.0; length];

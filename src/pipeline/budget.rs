@@ -131,8 +131,11 @@ fn solver_bytes(plan: &EnlargePlan, large: &PictureLayout) -> u64 {
     };
     // R, G and B share a geometry, and so do Cb and Cr.
     let geometries = if from.family == ColorFamily::YCbCr { 2 } else { 1 };
-    // 112 bytes for sixteen samples; a third more as motion splits jobs and lists grow in steps.
-    let of = |plane: usize| 12 * samples(large, plane) * 17 / 16 + frames * samples(from, plane) * 112 / 16 * 4 / 3;
+    // 64 bytes for sixteen samples, a third more as motion splits jobs and lists grow in steps; and 4 bytes for each sample of a
+    // neighbour in the light of the reference.
+    let jobs = |plane: usize| frames * samples(from, plane) * 64 / 16 * 4 / 3;
+    let lit = |plane: usize| 4 * (frames - 1) * samples(from, plane);
+    let of = |plane: usize| 12 * samples(large, plane) * 17 / 16 + jobs(plane) + lit(plane);
     let between = if *large == plan.middle { 0 } else { frame_bytes(large) };
     // What a draft foretells and what is seen, and the samples it was read in.
     let draft = if plan.drafts { 16 * frames * samples(from, 0) } else { 0 };
