@@ -30,7 +30,7 @@ use super::psf::Blur;
 use super::sweep::{Optics, Scratch, Window};
 use crate::frame::{AxisMap, Plane};
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::{chebyshev_step, inverse, limit};
+use crate::kernels::observation::{add_share, chebyshev_step, inverse, limit};
 use crate::kernels::splat::{LANES, Samples, back_project, predict, splat_weights};
 use crate::kernels::taps::cubic;
 use crate::register::Field;
@@ -215,41 +215,40 @@ impl Solver {
     /// `gate` says where neighbours took part, on luma; `None` is nowhere.
     pub(super) fn solve(&mut self, seen: &[Samples<'_>], schedule: Schedule, gate: Option<&Glow>, out: &mut Plane) {
         schedule.technique.family().estimate(self, seen, &schedule);
-        if schedule.alone < 1.0 {
-            self.temper(seen[0].plane(), schedule.alone, gate);
+        match schedule.alone {
+            alone if alone < 1.0 => self.unpack_tempered(seen[0].plane(), alone, gate, schedule.range, out),
+            _ => self.unpack(schedule.range, out),
         }
-        self.unpack(schedule.range, out);
     }
 
-    /// Takes back part of what the estimate adds to the interpolated reference where the reference stands alone.
+    /// The estimate in natural order, without part of what it adds to the interpolated reference where the reference stands alone.
     ///
     /// `gate` says where it does not (nodes in luma pixels); without one it does everywhere. The share kept goes from
     /// `alone` where the gate is shut to 1 where it is open.
-    fn temper(&mut self, reference: &[f32], alone: f32, gate: Option<&Glow>) {
-        let (stride, scale) = (self.optics.grid.stride(), self.maps.0.scale);
-        let (width, enlarger) = (self.maps.1.input, Arc::clone(&self.enlarger));
-        let Self { optics, observation, x, maps, .. } = self;
-        let grid = &optics.grid;
-        x.par_chunks_mut(16 * stride).enumerate().for_each_init(
-            || (Vec::new(), Vec::new(), vec![0.0; stride], vec![alone; width]),
-            |(line, small, plain, keep), (n, band)| {
-                for (k, row) in band.chunks_exact_mut(stride).enumerate() {
-                    let y = 16 * n + k;
-                    if let Some(gate) = gate {
-                        let at = (y as f64 - maps.0.origin) / scale;
-                        if !observation.sample_luma(gate, at as f32, 1.0, line, keep) {
-                            continue;
-                        }
-                        keep.iter_mut().for_each(|open| *open = alone + (1.0 - alone) * *open);
-                    }
-                    enlarger.row(optics.cpu, grid, reference, y, plain, small);
-                    for phase in 0..grid.phases {
-                        let at = grid.slot(phase as isize);
-                        for ((x, plain), keep) in row[at..][..width].iter_mut().zip(&plain[at..]).zip(keep.iter()) {
-                            *x = plain + keep * (*x - plain);
-                        }
-                    }
+    fn unpack_tempered(
+        &self,
+        reference: &[f32],
+        alone: f32,
+        gate: Option<&Glow>,
+        (low, high): (f32, f32),
+        out: &mut Plane,
+    ) {
+        let Self { optics: Optics { cpu, grid, .. }, observation, enlarger, x, maps, .. } = self;
+        let (stride, width, columns) = (grid.stride(), maps.1.input, out.ncols());
+        let Some(out) = out.as_slice_mut() else { return };
+        let rows = out.par_chunks_mut(columns.max(1)).zip(x.par_chunks(stride)).enumerate();
+        rows.with_min_len(16).for_each_init(
+            || (Vec::new(), Vec::new(), vec![0.0; stride], vec![0.0; width]),
+            |(line, small, plain, open), (y, (out, x))| {
+                let at = ((y as f64 - maps.0.origin) / maps.0.scale) as f32;
+                if gate.is_some_and(|gate| !observation.sample_luma(gate, at, 1.0, line, open)) {
+                    return grid.unpack(*cpu, x, out, low, high);
                 }
+                enlarger.row(*cpu, grid, reference, y, plain, small);
+                for start in (0..grid.phases).map(|phase| grid.slot(phase as isize)) {
+                    add_share(*cpu, &mut plain[start..][..width], &x[start..], open, alone);
+                }
+                grid.unpack(*cpu, plain, out, low, high);
             },
         );
     }

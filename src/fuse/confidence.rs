@@ -16,7 +16,7 @@ use super::grid::mirrored;
 use super::light::Glow;
 use crate::frame::Plane;
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::{agreement, inverse_tolerance, matched_difference};
+use crate::kernels::observation::{add_near, agreement, inverse_tolerance, matched_difference, squared_without};
 use crate::kernels::warp::warp_row;
 use crate::register::Field;
 
@@ -129,7 +129,7 @@ impl Judge {
         noise = compared.into_iter().fold(noise, f32::min);
         for (k, candidate) in candidates.iter().enumerate() {
             let found = &mut self.found[k];
-            light(&found.difference, (rows, columns), noise.max(1.0), &mut found.glow);
+            light(cpu, &found.difference, (rows, columns), noise.max(1.0), &mut found.glow);
             let (noise, coding) = (noise.max(LEAST_NOISE), reference.coding.max(candidate.appearance.coding));
             self.weigh(k, candidate.appearance, NOISE_TOLERATED * noise * noise + coding * coding);
         }
@@ -142,10 +142,11 @@ impl Judge {
         let Found { difference, inside, weights, glow } = &mut self.found[k];
         let glow = &*glow;
         let squared = difference.par_chunks_mut(stride).zip(&mut *inside).enumerate().with_min_len(ROWS);
-        squared.for_each_init(Vec::new, |line, (y, (row, inside))| {
+        squared.for_each_init(Default::default, |(line, ends), (y, (row, inside))| {
             let own = &mut row[MARGIN..MARGIN + columns];
             *inside = seen(own);
-            square_without_glow(glow, y, line, own);
+            glow.ends(y as f32, columns, line, ends);
+            squared_without(cpu, own, ends);
             continue_outwards(own, inside);
             mirror(row, columns);
         });
@@ -307,27 +308,22 @@ fn close_gate(
 }
 
 /// The slowly varying part of `differences` (rows with margins), from pixels that agree but for it.
-fn light(differences: &[f32], (rows, columns): (usize, usize), noise: f32, glow: &mut Glow) {
+fn light(cpu: CpuLevel, differences: &[f32], (rows, columns): (usize, usize), noise: f32, glow: &mut Glow) {
     let stride = columns + 2 * MARGIN;
     let (cell_rows, cell_columns) = (rows.div_ceil(GLOW_CELL), columns.div_ceil(GLOW_CELL));
     let bound = 4.0 * noise + 4.0;
-    let cells: Vec<(f32, f32)> = (0..cell_rows * cell_columns)
-        .into_par_iter()
-        .with_min_len(64)
-        .map(|n| {
-            let (top, left) = (n / cell_columns * GLOW_CELL, n % cell_columns * GLOW_CELL);
-            let (mut sum, mut count) = (0.0, 0.0);
-            for y in top..(top + GLOW_CELL).min(rows) {
-                let row = &differences[y * stride + MARGIN..][left..(left + GLOW_CELL).min(columns)];
-                for d in row {
-                    let near = if d.abs() < bound { 1.0 } else { 0.0 };
-                    sum += near * d;
-                    count += near;
-                }
-            }
-            (sum, count)
-        })
-        .collect();
+    let of_cells = |(sums, counts): &mut (Vec<f32>, Vec<f32>), row: usize| -> Vec<(f32, f32)> {
+        sums.fill(0.0);
+        counts.fill(0.0);
+        for y in row * GLOW_CELL..((row + 1) * GLOW_CELL).min(rows) {
+            add_near(cpu, sums, counts, &differences[y * stride + MARGIN..][..columns], bound);
+        }
+        let cells = sums.chunks(GLOW_CELL).zip(counts.chunks(GLOW_CELL));
+        cells.map(|(sums, counts)| (sums.iter().sum(), counts.iter().sum())).collect()
+    };
+    let scratch = || (vec![0.0; columns], vec![0.0; columns]);
+    let cells: Vec<Vec<(f32, f32)>> = (0..cell_rows).into_par_iter().map_init(scratch, of_cells).collect();
+    let cells = cells.concat();
     let node = |y: usize, x: usize| {
         let (mut sum, mut count) = (0.0, GLOW_PRIOR);
         for (dy, wy) in [(-1, 0.5), (0, 1.0), (1, 0.5)] {
@@ -369,19 +365,6 @@ fn continue_up_and_down(rows: &mut [f32], inside: &[Range<usize>], stride: usize
     }
     for y in last + 1..inside.len() {
         rows.copy_within(last * stride..(last + 1) * stride, y * stride);
-    }
-}
-
-/// `row = (row - glow)^2`.
-fn square_without_glow(glow: &Glow, y: usize, line: &mut Vec<f32>, row: &mut [f32]) {
-    glow.line(y as f32, line);
-    for (n, part) in row.chunks_mut(GLOW_CELL).enumerate() {
-        let ends = [n, n + 1].map(|n| glow.on_line(line, (n * GLOW_CELL) as f32));
-        let slope = (ends[1] - ends[0]) / GLOW_CELL as f32;
-        for (i, value) in part.iter_mut().enumerate() {
-            let difference = *value - (ends[0] + slope * i as f32);
-            *value = difference * difference;
-        }
     }
 }
 

@@ -51,23 +51,14 @@ impl<'a> Shown<'a> {
         let bands = room.par_chunks_mut(BAND * columns).zip(samples.par_chunks(BAND * columns)).enumerate();
         bands.for_each_init(Default::default, |(line, ends), (band, (out, samples))| {
             for (n, (out, samples)) in out.chunks_mut(columns).zip(samples.chunks(columns)).enumerate() {
-                self.glow_of_row((band * BAND + n) as f32, columns, line, ends);
+                match glow {
+                    Some(glow) => glow.ends((band * BAND + n) as f32, columns, line, ends),
+                    None => ends.resize(columns.div_ceil(LANES) + 1, 0.0),
+                }
                 in_other_light(cpu, out, samples, (gain, offset), ends);
             }
         });
         room
-    }
-
-    /// The glow of row `y` at every sixteenth column and one beyond the row. `line` is scratch.
-    fn glow_of_row(&self, y: f32, columns: usize, line: &mut Vec<f32>, ends: &mut Vec<f32>) {
-        let count = columns.div_ceil(LANES) + 1;
-        ends.clear();
-        if let Some(glow) = self.glow {
-            glow.line(y, line);
-            ends.extend((0..count).map(|n| glow.on_line(line, (n * LANES) as f32)));
-        } else {
-            ends.resize(count, 0.0);
-        }
     }
 }
 
@@ -103,6 +94,13 @@ impl Glow {
         let x = self.node(x).clamp(0.0, (self.columns - 1) as f32);
         let left = x as usize;
         line[left] + (x - left as f32) * (line[left + 1] - line[left])
+    }
+
+    /// Values of row `y` at every sixteenth column from 0 to one beyond `columns`. `line` is scratch.
+    pub(super) fn ends(&self, y: f32, columns: usize, line: &mut Vec<f32>, ends: &mut Vec<f32>) {
+        self.line(y, line);
+        ends.clear();
+        ends.extend((0..=columns.div_ceil(LANES)).map(|n| self.on_line(line, (n * LANES) as f32)));
     }
 
     /// A sample's position in nodes.

@@ -279,6 +279,47 @@ levels! {
         }
     }
 
+    /// `row = (row - glow)^2`, `glow` as for [`in_other_light`].
+    pub(crate) fn squared_without(row: &mut [f32], glow: &[f32]) {
+        for (k, part) in row.chunks_mut(LANES).enumerate() {
+            let (start, slope) = (glow[k], (glow[k + 1] - glow[k]) / LANES as f32);
+            if let Some(part) = part.first_chunk_mut::<LANES>() {
+                let mut lane = *part;
+                for (i, value) in lane.iter_mut().enumerate() {
+                    let rest = *value - (start + slope * i as f32);
+                    *value = rest * rest;
+                }
+                *part = lane;
+                continue;
+            }
+            for (i, value) in part.iter_mut().enumerate() {
+                let rest = *value - (start + slope * i as f32);
+                *value = rest * rest;
+            }
+        }
+    }
+
+    /// Adds to `plain` its difference to `x` in part: `alone` of it where `open` is 0, all where it is 1.
+    pub(crate) fn add_share(plain: &mut [f32], x: &[f32], open: &[f32], alone: f32) {
+        let n = plain.len();
+        let (x, open) = (&x[..n], &open[..n]);
+        for i in 0..n {
+            let share = alone + (1.0 - alone) * open[i];
+            plain[i] += share * (x[i] - plain[i]);
+        }
+    }
+
+    /// Adds each value that is nearer to zero than `bound` to its sum, and one to its count.
+    pub(crate) fn add_near(sums: &mut [f32], counts: &mut [f32], row: &[f32], bound: f32) {
+        let n = row.len();
+        let (sums, counts) = (&mut sums[..n], &mut counts[..n]);
+        for x in 0..n {
+            let near = if row[x].abs() < bound { 1.0 } else { 0.0 };
+            sums[x] += near * row[x];
+            counts[x] += near;
+        }
+    }
+
     /// What a blur took away, squared: `sharp = (sharp - smooth)^2`.
     pub(crate) fn squared_detail(sharp: &mut [f32], smooth: &[f32]) {
         let n = sharp.len();
@@ -347,7 +388,14 @@ mod tests {
                 let (starts, row) = ([0, 31, 57, 3], noise(3, n + 60));
                 in_order(level, &mut out, &row, &starts[..1 + n % 4], 0.2, 0.8);
             }
-            11 => in_other_light(level, &mut out, &a, (0.9, 2.0), &data),
+            11 => {
+                let mut counts = noise(6, n);
+                add_near(level, &mut out, &mut counts, &a, 0.5);
+                out.extend(counts);
+            }
+            12 => add_share(level, &mut out, &a, &b, 0.3),
+            13 => squared_without(level, &mut out, &data),
+            14 => in_other_light(level, &mut out, &a, (0.9, 2.0), &data),
             _ => van_cittert(level, &mut out, &a, &b, &data),
         }
         bits(&out)
@@ -356,7 +404,7 @@ mod tests {
     #[test]
     fn every_level_gives_the_bits_of_the_baseline() {
         for level in CpuLevel::available() {
-            for which in 0..13 {
+            for which in 0..16 {
                 for n in 0..70 {
                     assert_eq!(run(CpuLevel::SCALAR, which, n), run(level, which, n), "{level:?}, kernel {which}, {n}");
                 }
