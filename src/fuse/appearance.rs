@@ -11,7 +11,8 @@ use super::coding::blockiness;
 use super::grid::mirrored;
 use crate::frame::{CodingError, ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::{squared_detail, weighted_sum};
+use crate::kernels::comparing::squared_detail;
+use crate::kernels::filters::weighted_sum;
 use crate::kernels::warp::Image;
 
 /// Mirrored samples on both sides of every row.

@@ -21,12 +21,13 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::enlarge::{Enlarger, lanczos};
-use super::family::{Family, Technique};
+use super::family::Family;
 use super::grid::{Grid, mirrored};
 use super::light::Glow;
 use super::lines::Lines;
 use super::observe::{Lattice, Moved, Observation, Run};
 use super::psf::Blur;
+use super::schedule::Schedule;
 use super::sweep::{Optics, Scratch, Window};
 use crate::frame::{AxisMap, Plane};
 use crate::kernels::CpuLevel;
@@ -34,57 +35,6 @@ use crate::kernels::observation::{add_share, chebyshev_step, inverse, limit};
 use crate::kernels::splat::{LANES, Samples, back_project, predict, splat_weights};
 use crate::kernels::taps::cubic;
 use crate::register::Field;
-
-/// Parameters of one solve.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Schedule {
-    /// How the plane is estimated.
-    pub(super) technique: Technique,
-    /// Steps.
-    pub(super) iterations: usize,
-    /// Lower end of the spectrum that is solved for, in (0, 1).
-    pub(super) lambda: f64,
-    /// Gain of the prior where all frames take part, 8-bit scale a step.
-    pub(super) prior: f32,
-    /// Most times that gain where fewer do.
-    pub(super) loosest: f32,
-    /// Largest residual that counts in full, 8-bit scale, at the first and at the last step.
-    pub(super) bound: (f32, f32),
-    /// Noise bound of a sample, 8-bit scale: what POCS leaves alone.
-    pub(super) dead: f32,
-    /// Share of the correction that is kept where the reference stands alone, 0..=1.
-    pub(super) alone: f32,
-    /// Range of the result.
-    pub(super) range: (f32, f32),
-}
-
-impl Schedule {
-    /// (momentum, step) of each iteration.
-    fn steps(&self) -> Vec<(f32, f32)> {
-        let (center, radius) = ((1.0 + self.lambda) / 2.0, (1.0 - self.lambda) / 2.0);
-        let sigma = center / radius;
-        let mut rho = 1.0 / sigma;
-        let mut steps = vec![(0.0, (1.0 / center) as f32)];
-        while steps.len() < self.iterations {
-            let next = 1.0 / (2.0 * sigma - rho);
-            steps.push(((next * rho) as f32, (2.0 * next / radius) as f32));
-            rho = next;
-        }
-        steps.truncate(self.iterations);
-        steps
-    }
-
-    /// Largest residual that counts in full at each step: what the estimate does not explain yet shrinks from step to
-    /// step, what is wrong does not (graduated non-convexity, Blake and Zisserman 1987).
-    fn bounds(&self) -> Vec<f32> {
-        let (first, last) = self.bound;
-        if first == last {
-            return vec![first; self.iterations];
-        }
-        let steps = self.iterations.max(2) - 1;
-        (0..self.iterations).map(|n| first + (last - first) * n as f32 / steps as f32).collect()
-    }
-}
 
 /// What makes a family of the iteration.
 #[derive(Debug)]

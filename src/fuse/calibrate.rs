@@ -10,9 +10,9 @@
 //! The result is a function of the frames given, whatever comes after them. It is not for single frames: without a
 //! neighbour there is nothing to predict.
 
-use super::backproject::Schedule;
 use super::confidence::Candidate;
 use super::observe::Moved;
+use super::schedule::Schedule;
 use super::{
     Appearance, Blur, Group, LEAST_CONFIDENCE, Neighbour, Options, Reconstructor, candidate, is_useful, mean, shown,
     slice,

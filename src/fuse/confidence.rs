@@ -16,7 +16,7 @@ use super::grid::mirrored;
 use super::light::Glow;
 use crate::frame::Plane;
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::{add_near, agreement, inverse_tolerance, matched_difference, squared_without};
+use crate::kernels::comparing::{add_near, agreement, inverse_tolerance, matched_difference, squared_without};
 use crate::kernels::warp::warp_row;
 use crate::register::Field;
 

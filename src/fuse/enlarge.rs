@@ -5,7 +5,7 @@
 
 use super::grid::{Grid, mirrored};
 use crate::frame::AxisMap;
-use crate::kernels::observation::weighted_sum;
+use crate::kernels::filters::weighted_sum;
 use crate::kernels::{CpuLevel, taps::Taps};
 
 /// The Lanczos kernel with three lobes.

@@ -7,8 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::backproject::{IBP, MAP, POCS, Schedule, Solver};
+use super::backproject::{IBP, MAP, POCS, Solver};
 use super::frequency::Frequency;
+use super::schedule::Schedule;
 use super::shift_add::ShiftAdd;
 use crate::error::{Error, Kind, Result};
 use crate::kernels::splat::Samples;

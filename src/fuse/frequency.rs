@@ -19,11 +19,12 @@ use rayon::prelude::*;
 use rustfft::FftDirection;
 use rustfft::num_complex::Complex32;
 
-use super::backproject::{IBP, Schedule, Solver};
+use super::backproject::{IBP, Solver};
 use super::family::Family;
 use super::fourier::{Transform, even_fast_size};
 use super::observe::BAND;
 use super::psf::Psf;
+use super::schedule::Schedule;
 use crate::frame::AxisMap;
 use crate::kernels::splat::{FRACTION, Head, Job, LANES, Rows, Samples, WEIGHT, predict};
 

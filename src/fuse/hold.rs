@@ -5,7 +5,8 @@
 use ndarray::Zip;
 use rayon::prelude::*;
 
-use super::backproject::{MAP, Schedule, Solver};
+use super::backproject::{MAP, Solver};
+use super::schedule::Schedule;
 use crate::frame::Plane;
 use crate::kernels::splat::Samples;
 

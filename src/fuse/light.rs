@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::observe::BAND;
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::in_other_light;
+use crate::kernels::comparing::in_other_light;
 use crate::kernels::splat::{LANES, Samples};
 
 /// One plane of a frame, and what makes its samples values in the reference's light.

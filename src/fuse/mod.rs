@@ -23,7 +23,9 @@ mod hold;
 mod light;
 mod lines;
 mod observe;
+mod options;
 mod psf;
+mod schedule;
 mod shares;
 mod shift_add;
 mod sweep;
@@ -41,37 +43,17 @@ use crate::register::Field;
 pub use appearance::Appearance;
 pub use calibrate::{CALIBRATION_RADIUS, measure_blur};
 pub use family::Technique;
+pub use options::{Options, Parts};
 pub use psf::Blur;
 
-use backproject::{Schedule, Solver};
+use backproject::Solver;
 use confidence::{Candidate, Judge};
 use light::{Glow, Lighting, Shown};
 use observe::{Lattice, Moved};
+use schedule::Schedule;
 
 /// Neighbours that agree with the reference less than this on average are another scene or lost.
 const LEAST_CONFIDENCE: f64 = 0.25;
-/// Share of its correction that a frame keeps where no other one supports it, and the error of the samples at which half
-/// of that is left: up to x2, and above.
-///
-/// Deblurring alone is a guess, and all of it is too much for sources that are sharper than the usual blur (box and
-/// Lanczos reduction lose 0.3 dB to Lanczos at x2); one frame cannot tell noise from detail either. Above x2 there is
-/// more to gain (0.1 dB on walk) and less to spoil.
-const ALONE: [(f64, f64); 2] = [(0.85, 3.0), (1.0, 6.0)];
-/// Share of the prior's gain that counts where all frames take part, and most times it counts more where fewer do; up to x2
-/// and above.
-///
-/// Above x2 that is worth 0.1 dB on walk, and 0.05 on city where all do; at x2, where frames alone are kept back by
-/// [`ALONE`], -0.02.
-const PRIOR: [(f64, f32); 2] = [(1.0, 1.0), (0.8, 8.0)];
-/// Least bound of residuals that steps begin with, 8-bit scale, at x2, x3 and x4. Less at x2 costs city 0.1 dB and frames of
-/// a still scene more; at x4 it gains 0.05 on walk and 0.15 on an old film.
-const FIRST_BOUND: [f64; 3] = [20.0, 14.0, 9.0];
-/// Lower end of the spectrum for a step that stays alone (chroma of `fast`): one that reaches down to what is hidden deepest
-/// turns over what is not, by seven eighths. 0.13 dB on the mean of chroma of four clips, reduced by two kernels.
-const ONE_STEP: f64 = 0.5;
-/// Most steps of chroma at x2, x3 and x4, in frames of 4:2:0: it is softer than luma. With five times as many at x4 it gets worse by
-/// 0.1 to 0.5 dB; fewer leave it unfinished.
-const CHROMA_STEPS: [usize; 3] = [3, 4, 4];
 /// Steps of a draft: more fit what the field gets wrong.
 const DRAFT_STEPS: usize = 3;
 /// Share of the error of coding within which a frame that stands alone is not believed when a picture is held to it. All of it leaves
@@ -86,86 +68,6 @@ const LARGEST_SCALE: usize = 4;
 pub fn reconstructed_layout(from: &PictureLayout, to: &PictureLayout) -> PictureLayout {
     let whole = |small: usize, large: usize| small * large.div_ceil(small).clamp(1, LARGEST_SCALE);
     from.resized(whole(from.width, to.width), whole(from.height, to.height))
-}
-
-/// Parts of the reconstruction, to be left out one by one when it is measured what each is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parts {
-    /// A motion of its own for every pixel; without it each frame moves as a whole.
-    pub field: bool,
-    /// Trust in each pixel of a neighbour by how it agrees; without it all count alike.
-    pub confidence: bool,
-    /// The gate between several frames and one.
-    pub gate: bool,
-    /// Bounds of residuals that tighten.
-    pub bounds: bool,
-    /// The total-variation prior.
-    pub prior: bool,
-    /// Light that differs slowly over the picture.
-    pub glow: bool,
-    /// Motion corrected by a draft, where the preset makes one.
-    pub drafts: bool,
-    /// Reconstruction of chroma; without it chroma is interpolated.
-    pub chroma: bool,
-}
-
-impl Default for Parts {
-    fn default() -> Self {
-        let all = true;
-        Self { field: all, confidence: all, gate: all, bounds: all, prior: all, glow: all, drafts: all, chroma: all }
-    }
-}
-
-/// How pictures are reconstructed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
-    /// Which family of methods.
-    pub technique: Technique,
-    /// How the frames are blurred. Over-estimating it costs far more than under-estimating it.
-    pub blur: Blur,
-    /// Steps of the semi-iteration, 0..=100; by scale if not given.
-    pub iterations: Option<usize>,
-    /// Gain of the total-variation prior, 8-bit scale per step at low noise, 0..=2.
-    pub prior: f64,
-    /// What takes part.
-    pub parts: Parts,
-    /// Range of the results, if it is not that of the codes of the depth.
-    pub range: Option<(f32, f32)>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            technique: Technique::default(),
-            blur: Blur::default(),
-            iterations: None,
-            prior: 0.15,
-            parts: Parts::default(),
-            range: None,
-        }
-    }
-}
-
-impl Options {
-    /// Checks every value against its domain.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] with the value and its range.
-    pub fn validate(&self) -> Result<()> {
-        let wrong = |message: String| Err(Error::new(Kind::Usage, message));
-        if let Blur::Gaussian(sigma) = self.blur
-            && !(0.1..=1.0).contains(&sigma)
-        {
-            return wrong(format!("point-spread sigma is {sigma}, allowed are 0.1 to 1 low-resolution pixels"));
-        }
-        if let Some(iterations @ 101..) = self.iterations {
-            return wrong(format!("{iterations} iterations, allowed are 0 to 100"));
-        }
-        if !(0.0..=2.0).contains(&self.prior) {
-            return wrong(format!("prior gain is {}, allowed are 0 to 2", self.prior));
-        }
-        Ok(())
-    }
 }
 
 /// A frame beside the reference.
@@ -453,35 +355,9 @@ impl Reconstructor {
         Agreement { candidates, kept, noise, multi_frame_share }
     }
 
-    /// Parameters of the solve of a plane at this noise and error of coding; chroma needs fewer steps.
+    /// Parameters of the solve of a plane.
     fn schedule(&self, noise: f64, coding: f64, chroma: bool) -> Schedule {
-        let (from, to) = (&self.from, &self.to);
-        let scale = (to.width as f64 / from.width as f64).max(to.height as f64 / from.height as f64);
-        let column = if scale <= 2.0 { 0 } else { 2.min(scale.ceil() as usize - 2) };
-        // (steps, lambda): the more is hidden between samples, the slower it comes out.
-        let (steps, lambda) = [(7, 0.07), (16, 0.05), (24, 0.035)][column];
-        let (alone, alone_error) = ALONE[column.min(1)];
-        let (share, loosest) = PRIOR[column.min(1)];
-        let above_eight = f32::from(to.depth) - 8.0;
-        let codes = if to.depth >= 32 { 255.0 } else { 256.0 - (-above_eight).exp2() };
-        let (error, parts) = (noise.hypot(coding), self.options.parts);
-        let luma = self.options.iterations.unwrap_or(steps);
-        let iterations = if chroma { luma.saturating_sub(2).min(CHROMA_STEPS[column]) } else { luma };
-        let bound = ((4.0 * error).max(FIRST_BOUND[column]) as f32, (0.6 * error).max(1.0) as f32);
-        let prior = (share * self.options.prior * (noise / 1.5).clamp(1.0, 4.0)) as f32;
-        Schedule {
-            iterations: if chroma && !parts.chroma { 0 } else { iterations },
-            lambda: (lambda + 0.02 * error + 0.012 * error * error)
-                .max(if iterations == 1 { ONE_STEP } else { 0.0 })
-                .min(0.6),
-            prior: if parts.prior { prior } else { 0.0 },
-            loosest,
-            bound: if parts.bounds { bound } else { (f32::MAX, f32::MAX) },
-            technique: self.options.technique,
-            dead: (1.5 * error).max(1.0) as f32,
-            alone: (alone / (1.0 + (error / alone_error).powi(2))) as f32,
-            range: self.options.range.unwrap_or((0.0, codes)),
-        }
+        Schedule::new(&self.options, (&self.from, &self.to), (noise, coding), chroma)
     }
 }
 

@@ -13,10 +13,11 @@
 
 use rayon::prelude::*;
 
-use super::backproject::{Schedule, Solver};
+use super::backproject::Solver;
 use super::family::Family;
 use super::observe::Run;
 use super::psf::Psf;
+use super::schedule::Schedule;
 use super::sweep::{Optics, Window};
 use crate::kernels::observation::{corrected, inverse, van_cittert};
 use crate::kernels::splat::{Samples, back_project, splat_weights};

@@ -17,7 +17,7 @@ use super::psf::{Blur, Psf};
 use super::shares::{Shares, Stretch};
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::filter_across;
+use crate::kernels::filters::filter_across;
 use crate::kernels::splat::Rows;
 
 /// Rows that are worth a task.

@@ -11,8 +11,10 @@
 //! Kernels know slices, not frames, and start no threads. The level is a value that is detected once and passed
 //! down; `SUBPEL_CPU=scalar|avx2|avx512` may lower it, never raise it.
 
+pub(crate) mod comparing;
 #[doc(hidden)]
 pub mod convolution;
+pub(crate) mod filters;
 pub(crate) mod measuring;
 pub(crate) mod observation;
 pub(crate) mod pages;
@@ -24,6 +26,8 @@ pub(crate) mod samples;
 pub(crate) mod sizes;
 pub(crate) mod splat;
 pub(crate) mod taps;
+#[cfg(test)]
+mod testing;
 pub(crate) mod warp;
 
 use std::fmt;

@@ -327,17 +327,7 @@ levels! {
 mod tests {
     use super::*;
     use crate::kernels::CpuLevel;
-
-    fn noise(seed: u32, n: usize) -> Vec<f32> {
-        let mut state = seed.wrapping_mul(2_654_435_761).max(1);
-        let next = |_| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            (state >> 8) as f32 / 65_536.0
-        };
-        (0..n).map(next).collect()
-    }
+    use crate::kernels::testing::noise;
 
     fn window(side: usize, stride: usize, level: CpuLevel) -> Template {
         let mut template = Template::new();

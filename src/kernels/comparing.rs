@@ -1,0 +1,144 @@
+//! Comparing a frame with another one: their difference in one light, what of it is tolerated, and the confidence that is left.
+
+use crate::kernels::levels;
+use crate::kernels::splat::LANES;
+
+levels! {
+    /// Weight of a sample whose mean squared difference to the reference is `difference`, in place.
+    ///
+    /// `clamp(1.5 exp(-d t) - 0.2, 0, 1)` with `t` the inverse of the tolerated variance and
+    /// `exp(-q) = (1 - min(q, 3)/16)^16`, which needs no function of the C library.
+    pub(crate) fn agreement(difference: &mut [f32], tolerance: &[f32]) {
+        let n = difference.len();
+        let tolerance = &tolerance[..n];
+        for x in 0..n {
+            let q = (difference[x] * tolerance[x]).min(3.0);
+            let e = 1.0 - q * (1.0 / 16.0);
+            let e = e * e;
+            let e = e * e;
+            let e = e * e;
+            difference[x] = (1.5 * (e * e) - 0.2).clamp(0.0, 1.0);
+        }
+    }
+
+    /// `out[x] = gain * seen[x] + offset - out[x]`.
+    pub(crate) fn matched_difference(out: &mut [f32], seen: &[f32], gain: f32, offset: f32) {
+        let n = out.len();
+        let seen = &seen[..n];
+        for x in 0..n {
+            out[x] = gain * seen[x] + offset - out[x];
+        }
+    }
+
+    /// `out = gain * seen + offset - glow`, the glow being linear over each sixteen samples: `glow` has what it is at the first
+    /// of every sixteen and one beyond the last. `light` is (gain, offset).
+    ///
+    /// Panics if `glow` is too short.
+    pub(crate) fn in_other_light(out: &mut [f32], seen: &[f32], light: (f32, f32), glow: &[f32]) {
+        let (gain, offset) = light;
+        let n = out.len();
+        let (outs, seens) = (out.chunks_mut(LANES), seen[..n].chunks(LANES));
+        for (k, (out, seen)) in outs.zip(seens).enumerate() {
+            let (start, slope) = (offset - glow[k], (glow[k + 1] - glow[k]) / LANES as f32);
+            if let (Some(out), Some(seen)) = (out.first_chunk_mut::<LANES>(), seen.first_chunk::<LANES>()) {
+                let mut lane = *seen;
+                for (i, value) in lane.iter_mut().enumerate() {
+                    *value = gain * *value + (start - slope * i as f32);
+                }
+                *out = lane;
+                continue;
+            }
+            for (i, (out, seen)) in out.iter_mut().zip(seen).enumerate() {
+                *out = gain * seen + (start - slope * i as f32);
+            }
+        }
+    }
+
+    /// `row = (row - glow)^2`, `glow` as for [`in_other_light`].
+    pub(crate) fn squared_without(row: &mut [f32], glow: &[f32]) {
+        for (k, part) in row.chunks_mut(LANES).enumerate() {
+            let (start, slope) = (glow[k], (glow[k + 1] - glow[k]) / LANES as f32);
+            if let Some(part) = part.first_chunk_mut::<LANES>() {
+                let mut lane = *part;
+                for (i, value) in lane.iter_mut().enumerate() {
+                    let rest = *value - (start + slope * i as f32);
+                    *value = rest * rest;
+                }
+                *part = lane;
+                continue;
+            }
+            for (i, value) in part.iter_mut().enumerate() {
+                let rest = *value - (start + slope * i as f32);
+                *value = rest * rest;
+            }
+        }
+    }
+
+    /// Adds each value that is nearer to zero than `bound` to its sum, and one to its count.
+    pub(crate) fn add_near(sums: &mut [f32], counts: &mut [f32], row: &[f32], bound: f32) {
+        let n = row.len();
+        let (sums, counts) = (&mut sums[..n], &mut counts[..n]);
+        for x in 0..n {
+            let near = if row[x].abs() < bound { 1.0 } else { 0.0 };
+            sums[x] += near * row[x];
+            counts[x] += near;
+        }
+    }
+
+    /// What a blur took away, squared: `sharp = (sharp - smooth)^2`.
+    pub(crate) fn squared_detail(sharp: &mut [f32], smooth: &[f32]) {
+        let n = sharp.len();
+        let smooth = &smooth[..n];
+        for x in 0..n {
+            let detail = sharp[x] - smooth[x];
+            sharp[x] = detail * detail;
+        }
+    }
+
+    /// Inverse of the tolerated squared difference: `out = 1 / (floor + share * detail)`.
+    pub(crate) fn inverse_tolerance(out: &mut [f32], detail: &[f32], floor: f32, share: f32) {
+        let n = out.len();
+        let detail = &detail[..n];
+        for x in 0..n {
+            out[x] = 1.0 / (floor + share * detail[x]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::CpuLevel;
+    use crate::kernels::testing::{bits, noise};
+
+    /// Runs a kernel at a level on copies of the same rows and gives the bits of its output.
+    fn run(level: CpuLevel, which: usize, n: usize) -> Vec<u32> {
+        let (a, b, data) = (noise(1, n), noise(2, n), noise(3, n + 40));
+        let mut out = noise(4, n);
+        match which {
+            0 => agreement(level, &mut out, &a),
+            1 => matched_difference(level, &mut out, &a, 0.9, 2.0),
+            2 => squared_detail(level, &mut out, &a),
+            3 => inverse_tolerance(level, &mut out, &a, 1.0, 0.0625),
+            4 => {
+                out.extend(&b);
+                let (sums, counts) = out.split_at_mut(n);
+                add_near(level, sums, counts, &a, 128.0);
+            }
+            5 => squared_without(level, &mut out, &data),
+            _ => in_other_light(level, &mut out, &a, (0.9, 2.0), &data),
+        }
+        bits(&out)
+    }
+
+    #[test]
+    fn every_level_gives_the_bits_of_the_baseline() {
+        for level in CpuLevel::available() {
+            for which in 0..7 {
+                for n in 0..70 {
+                    assert_eq!(run(CpuLevel::SCALAR, which, n), run(level, which, n), "{level:?}, kernel {which}, {n}");
+                }
+            }
+        }
+    }
+}
