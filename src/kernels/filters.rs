@@ -57,6 +57,7 @@ fn across<const P: usize, const T: usize, const N: usize>(
     length: usize,
     taps: &[f32],
 ) {
+    const { assert!(N == P + T - 1 && N <= 16, "as many slices as are written out below") };
     let rows: [&[f32]; N] = std::array::from_fn(|j| &data[from[j]..][..length]);
     let taps: [f32; T] = std::array::from_fn(|k| taps[k]);
     let whole = length - length % LANES;
