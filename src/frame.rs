@@ -86,6 +86,13 @@ impl PictureLayout {
         }
     }
 
+    /// 4:2:0 with chroma sited left, 8 bits, without alpha.
+    #[cfg(test)]
+    pub(crate) fn yuv420(width: usize, height: usize) -> Self {
+        let chroma_site = ChromaSite { x: 0.0, y: 0.5 };
+        Self { family: ColorFamily::YCbCr, chroma_log2: (1, 1), chroma_site, ..Self::gray(width, height) }
+    }
+
     /// Number of planes, alpha included.
     pub fn plane_count(&self) -> usize {
         let color = if self.family == ColorFamily::Gray { 1 } else { 3 };

@@ -254,21 +254,6 @@ fn ink(layout: &PictureLayout, dot: usize) -> Ink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::color::ColorDescription;
-    use crate::frame::ChromaSite;
-
-    fn layout(width: usize, height: usize) -> PictureLayout {
-        PictureLayout {
-            width,
-            height,
-            family: ColorFamily::YCbCr,
-            chroma_log2: (1, 1),
-            chroma_site: ChromaSite { x: 0.0, y: 0.5 },
-            alpha: false,
-            depth: 8,
-            color: ColorDescription::default(),
-        }
-    }
 
     fn flat(layout: &PictureLayout, value: f32) -> Vec<Plane> {
         (0..3).map(|i| Plane::from_elem(layout.plane_size(i), value)).collect()
@@ -276,7 +261,7 @@ mod tests {
 
     #[test]
     fn every_layout_shows_everybody_and_has_even_sides() {
-        let picture = layout(201, 113);
+        let picture = PictureLayout::yuv420(201, 113);
         for kind in [VideoLayout::Split, VideoLayout::SideBySide, VideoLayout::Difference] {
             for count in 1..6 {
                 let plan = Plan::new(kind, picture.clone(), count);
@@ -301,7 +286,7 @@ mod tests {
 
     #[test]
     fn differences_are_amplified_about_grey() {
-        let picture = layout(64, 32);
+        let picture = PictureLayout::yuv420(64, 32);
         let plan = Plan::new(VideoLayout::Difference, picture.clone(), 2);
         let composed = plan.compose(vec![flat(&picture, 100.0), flat(&picture, 103.0)], &["a", "b"], 0.0);
         assert_eq!(composed[0][[31, 63]], 16.0 + 0.5 * 219.0 + 24.0, "luma");
@@ -310,7 +295,7 @@ mod tests {
 
     #[test]
     fn large_pictures_are_made_smaller_together() {
-        let plan = Plan::new(VideoLayout::SideBySide, layout(3840, 2160), 4);
+        let plan = Plan::new(VideoLayout::SideBySide, PictureLayout::yuv420(3840, 2160), 4);
         assert_eq!((plan.canvas.width, plan.canvas.height), LARGEST, "two by two");
     }
 

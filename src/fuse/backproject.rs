@@ -165,9 +165,10 @@ impl Solver {
     /// `gate` says where neighbours took part, on luma; `None` is nowhere.
     pub(super) fn solve(&mut self, seen: &[Samples<'_>], schedule: Schedule, gate: Option<&Glow>, out: &mut Plane) {
         schedule.technique.family().estimate(self, seen, &schedule);
-        match schedule.alone {
-            alone if alone < 1.0 => self.unpack_tempered(seen[0].plane(), alone, gate, schedule.range, out),
-            _ => self.unpack(schedule.range, out),
+        if schedule.alone < 1.0 {
+            self.unpack_tempered(seen[0].plane(), schedule.alone, gate, schedule.range, out);
+        } else {
+            self.unpack(schedule.range, out);
         }
     }
 

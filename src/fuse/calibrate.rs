@@ -165,8 +165,6 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::color::ColorDescription;
-    use crate::frame::ChromaSite;
     use crate::register::Shift;
 
     /// Waves moved by (dx, dy) and turned by `angle`.
@@ -181,16 +179,7 @@ mod tests {
 
     #[test]
     fn without_neighbours_that_agree_the_usual_blur_stays() {
-        let layout = PictureLayout {
-            width: 80,
-            height: 72,
-            family: ColorFamily::Gray,
-            chroma_log2: (0, 0),
-            chroma_site: ChromaSite { x: 0.0, y: 0.0 },
-            alpha: false,
-            depth: 8,
-            color: ColorDescription::default(),
-        };
+        let layout = PictureLayout::gray(80, 72);
         let cpu = CpuLevel::SCALAR;
         let measured = |angle: f64, shifts: &[(f64, f64)]| {
             let reference = frame(0.0, (0.0, 0.0));

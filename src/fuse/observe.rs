@@ -60,7 +60,8 @@ pub(super) struct Run {
     pub(super) jobs: Range<usize>,
 }
 
-/// The samples of all frames of a window, and where they lie on the grid of the reference.
+/// Where the samples of all frames of a window lie on the grid of the reference, and how far they count; the samples themselves
+/// stay in their planes.
 #[derive(Debug)]
 pub(super) struct Observation {
     cpu: CpuLevel,

@@ -142,18 +142,18 @@ levels! {
 mod tests {
     use super::*;
     use crate::kernels::CpuLevel;
-    use crate::kernels::testing::{bits, noise};
+    use crate::kernels::testing::{assert_same_at_every_level, bits, noise};
 
     #[test]
     fn every_level_gives_the_bits_of_the_baseline() {
-        let summed = |level: CpuLevel, n: usize| {
+        let summed: fn(CpuLevel, usize) -> Vec<u32> = |level, n| {
             let (data, mut out) = (noise(3, n + 40), noise(4, n));
             let (offsets, weights): (Vec<usize>, Vec<f32>) =
                 (0..n % 19).map(|k| (2 * k, 0.3 - 0.07 * k as f32)).unzip();
             weighted_sum(level, &mut out, &data, &offsets, &weights, n.is_multiple_of(2));
             bits(&out)
         };
-        let filtered = |level: CpuLevel, n: usize| {
+        let filtered: fn(CpuLevel, usize) -> Vec<u32> = |level, n| {
             let (slices, taps) = (1 + n % 4, noise(5, [3, 5, 7, 9, 13][n % 5]));
             let (data, mut out) = (noise(3, 2 * n + 90), vec![0.0; slices * (n + 5)]);
             let from: Vec<usize> = (0..slices + taps.len() - 1).map(|j| n * (j % 2) + 3 * j).collect();
@@ -161,12 +161,7 @@ mod tests {
             filter_across(level, &mut out, &to, &data, &from, n, &taps);
             bits(&out)
         };
-        for level in CpuLevel::available() {
-            for n in 0..70 {
-                assert_eq!(summed(CpuLevel::SCALAR, n), summed(level, n), "{level:?}, sum of {n}");
-                assert_eq!(filtered(CpuLevel::SCALAR, n), filtered(level, n), "{level:?}, filter of {n}");
-            }
-        }
+        assert_same_at_every_level(2, |level, kernel, n| [summed, filtered][kernel](level, n));
     }
 
     #[test]

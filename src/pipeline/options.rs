@@ -298,21 +298,6 @@ fn scaled(size: usize, factor: f64, layout: &PictureLayout, axis: usize) -> usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::color::ColorDescription;
-    use crate::frame::ChromaSite;
-
-    fn layout(width: usize, height: usize) -> PictureLayout {
-        PictureLayout {
-            width,
-            height,
-            family: ColorFamily::YCbCr,
-            chroma_log2: (1, 1),
-            chroma_site: ChromaSite { x: 0.0, y: 0.5 },
-            alpha: false,
-            depth: 8,
-            color: ColorDescription::default(),
-        }
-    }
 
     fn size(options: EnlargeOptions, from: &PictureLayout) -> Result<(usize, usize)> {
         options.resolve(from).map(|p| (p.to.width, p.to.height))
@@ -321,15 +306,23 @@ mod tests {
     #[test]
     fn sizes_follow_the_scale() {
         let with = |scale| EnlargeOptions { scale, ..Default::default() };
-        assert_eq!(size(with(None), &layout(100, 50)).expect("default"), (200, 100), "x2 is the default");
         assert_eq!(
-            size(with(Some(Scale::Factor(1.5))), &layout(101, 51)).expect("fraction"),
+            size(with(None), &PictureLayout::yuv420(100, 50)).expect("default"),
+            (200, 100),
+            "x2 is the default"
+        );
+        assert_eq!(
+            size(with(Some(Scale::Factor(1.5))), &PictureLayout::yuv420(101, 51)).expect("fraction"),
             (152, 76),
             "even for 4:2:0"
         );
-        assert_eq!(size(with(Some(Scale::Size(101, 204))), &layout(100, 51)).expect("size"), (101, 204), "as asked");
+        assert_eq!(
+            size(with(Some(Scale::Size(101, 204))), &PictureLayout::yuv420(100, 51)).expect("size"),
+            (101, 204),
+            "as asked"
+        );
         let none = EnlargeOptions { method: Method::None, ..Default::default() };
-        assert_eq!(size(none, &layout(33, 17)).expect("none"), (33, 17), "none keeps odd sizes");
+        assert_eq!(size(none, &PictureLayout::yuv420(33, 17)).expect("none"), (33, 17), "none keeps odd sizes");
     }
 
     #[test]
@@ -342,7 +335,7 @@ mod tests {
             EnlargeOptions { blur: Some(Blur::Gaussian(3.0)), ..Default::default() },
             EnlargeOptions { method: Method::None, scale: Some(Scale::Factor(2.0)), ..Default::default() },
         ] {
-            let error = options.resolve(&layout(100, 50)).expect_err("not allowed");
+            let error = options.resolve(&PictureLayout::yuv420(100, 50)).expect_err("not allowed");
             assert_eq!(error.kind(), Kind::Usage, "{options:?}: {error}");
         }
     }

@@ -55,20 +55,9 @@ impl PictureResampler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::color::ColorDescription;
-    use crate::frame::{ChromaSite, ColorFamily};
 
     fn layout(width: usize, height: usize) -> PictureLayout {
-        PictureLayout {
-            width,
-            height,
-            family: ColorFamily::YCbCr,
-            chroma_log2: (1, 1),
-            chroma_site: ChromaSite { x: 0.0, y: 0.5 },
-            alpha: true,
-            depth: 8,
-            color: ColorDescription::default(),
-        }
+        PictureLayout { alpha: true, ..PictureLayout::yuv420(width, height) }
     }
 
     /// A ramp over the luma grid is the same ramp after enlargement, in luma, chroma and alpha.
