@@ -11,7 +11,7 @@ use super::coding::blockiness;
 use super::grid::mirrored;
 use crate::frame::{CodingError, ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
-use crate::kernels::comparing::squared_detail;
+use crate::kernels::comparing::{mask_response, squared_detail};
 use crate::kernels::filters::weighted_sum;
 use crate::kernels::warp::Image;
 
@@ -31,8 +31,7 @@ pub struct Appearance {
     pub(super) width: usize,
     /// Blurred luma, rows with margins.
     pub(super) smooth: Vec<f32>,
-    /// Local energy of what the blur took away, rows with margins of no meaning: there frames of one scene may differ by
-    /// their aliasing.
+    /// Local energy of what the blur took away: there frames of one scene may differ by their aliasing.
     pub(super) detail: Vec<f32>,
     /// Noise as estimated from this frame alone, standard deviation on the 8-bit scale.
     pub(super) noise: f32,
@@ -46,10 +45,10 @@ impl Appearance {
         let size @ (height, width) = planes[0].dim();
         let luma = layout.luma(planes);
         let luma = luma.as_slice().map_or_else(|| luma.iter().copied().collect(), Cow::Borrowed);
-        let noise = spatial_noise(&luma, width);
+        let noise = spatial_noise(cpu, &luma, width);
         let coding = coding.map_or_else(|| seen_blocks(&luma, layout.family, size), |coding| coding.deviation);
         let smooth = smoothed(cpu, &luma, &gauss(0.8, 2), size);
-        let detail = energy(cpu, &luma, &smooth, &gauss(WINDOW.0, WINDOW.1), size);
+        let detail = energy(cpu, &luma, &smooth, size);
         Self { height, width, smooth, detail, noise, coding }
     }
 
@@ -97,39 +96,53 @@ fn smoothed(cpu: CpuLevel, luma: &[f32], taps: &[f32], (rows, columns): (usize, 
             let start = |y| mirrored(y, rows) * columns;
             along_columns(cpu, &mut row[MARGIN..MARGIN + columns], luma, taps, i, start);
             mirror(row, columns);
-            along_row(cpu, out, row, taps, columns);
+            along_row(cpu, &mut out[MARGIN..MARGIN + columns], row, taps);
             mirror(out, columns);
         },
     );
     out
 }
 
-/// The squares of what `smooth` lacks of `luma`, blurred; rows with margins of no meaning.
+/// The squares of what `smooth` lacks of `luma`, blurred.
+fn energy(cpu: CpuLevel, luma: &[f32], smooth: &[f32], size @ (rows, columns): (usize, usize)) -> Vec<f32> {
+    let stride = columns + 2 * MARGIN;
+    let mut out = vec![0.0; rows * columns];
+    let square = |(): &mut (), y: usize, squares: &mut [f32]| {
+        squares.copy_from_slice(&luma[y * columns..][..columns]);
+        squared_detail(cpu, squares, &smooth[y * stride + MARGIN..][..columns]);
+    };
+    over_windows(cpu, &mut out, size, square, |(), _, _| ());
+    out
+}
+
+/// Fills `out` with the rows of squares that `square` writes, blurred over [`WINDOW`] with mirrored borders; `finish` gets each row
+/// of the result. Both get the number of the row, and scratch.
 ///
 /// The squares live in a ring of rows: what they are blurred from never leaves the cache.
-fn energy(cpu: CpuLevel, luma: &[f32], smooth: &[f32], taps: &[f32], (rows, columns): (usize, usize)) -> Vec<f32> {
-    let (stride, radius) = (columns + 2 * MARGIN, taps.len() / 2);
-    let mut out = vec![0.0; rows * stride];
-    out.par_chunks_mut(ROWS * stride).enumerate().for_each_init(
-        || (vec![0.0; RING * columns], vec![0.0; stride]),
-        |(ring, row), (band, out)| {
-            let mut ready = (band * ROWS).saturating_sub(radius);
-            for (i, out) in (band * ROWS..).zip(out.chunks_exact_mut(stride)) {
-                let needed = (i + radius + 1).min(rows);
-                for y in ready..needed {
-                    let squares = &mut ring[y % RING * columns..][..columns];
-                    squares.copy_from_slice(&luma[y * columns..][..columns]);
-                    squared_detail(cpu, squares, &smooth[y * stride + MARGIN..][..columns]);
-                }
-                ready = needed;
-                let start = |y| mirrored(y, rows) % RING * columns;
-                along_columns(cpu, &mut row[MARGIN..MARGIN + columns], ring, taps, i, start);
-                mirror(row, columns);
-                along_row(cpu, out, row, taps, columns);
+pub(super) fn over_windows<S: Default>(
+    cpu: CpuLevel,
+    out: &mut [f32],
+    (rows, columns): (usize, usize),
+    square: impl Fn(&mut S, usize, &mut [f32]) + Sync,
+    finish: impl Fn(&mut S, usize, &mut [f32]) + Sync,
+) {
+    let (taps, radius) = (gauss(WINDOW.0, WINDOW.1), WINDOW.1 as usize);
+    let scratch = || (vec![0.0; RING * columns], vec![0.0; columns + 2 * MARGIN], S::default());
+    out.par_chunks_mut(ROWS * columns).enumerate().for_each_init(scratch, |(ring, row, scratch), (band, out)| {
+        let mut ready = (band * ROWS).saturating_sub(radius);
+        for (i, out) in (band * ROWS..).zip(out.chunks_exact_mut(columns)) {
+            let needed = (i + radius + 1).min(rows);
+            for y in ready..needed {
+                square(scratch, y, &mut ring[y % RING * columns..][..columns]);
             }
-        },
-    );
-    out
+            ready = needed;
+            let start = |y| mirrored(y, rows) % RING * columns;
+            along_columns(cpu, &mut row[MARGIN..MARGIN + columns], ring, &taps, i, start);
+            mirror(row, columns);
+            along_row(cpu, out, row, &taps);
+            finish(scratch, i, out);
+        }
+    });
 }
 
 /// Sum of the rows around row `y`, each times its tap; `start` says where a row begins in `data`.
@@ -142,27 +155,13 @@ fn along_columns(cpu: CpuLevel, out: &mut [f32], data: &[f32], taps: &[f32], y: 
     weighted_sum(cpu, out, data, &lines[..taps.len()], taps, false);
 }
 
-/// A row with margins, blurred; margins of `out` stay as they are.
-fn along_row(cpu: CpuLevel, out: &mut [f32], row: &[f32], taps: &[f32], columns: usize) {
+/// What a row with margins is between them, blurred.
+fn along_row(cpu: CpuLevel, out: &mut [f32], row: &[f32], taps: &[f32]) {
     let mut places = [0; 16];
     for (place, at) in places[..taps.len()].iter_mut().zip(MARGIN - taps.len() / 2..) {
         *place = at;
     }
-    weighted_sum(cpu, &mut out[MARGIN..MARGIN + columns], row, &places[..taps.len()], taps, false);
-}
-
-/// Separable blur with mirrored borders; all rows keep their margins.
-pub(super) fn blur(cpu: CpuLevel, input: &[f32], out: &mut [f32], taps: &[f32], (rows, columns): (usize, usize)) {
-    let stride = columns + 2 * MARGIN;
-    let rows_out = out.par_chunks_mut(stride).enumerate().with_min_len(ROWS);
-    rows_out.for_each_init(
-        || vec![0.0; stride],
-        |row, (i, out)| {
-            along_columns(cpu, row, input, taps, i, |y| mirrored(y, rows) * stride);
-            along_row(cpu, out, row, taps, columns);
-            mirror(out, columns);
-        },
-    );
+    weighted_sum(cpu, out, row, &places[..taps.len()], taps, false);
 }
 
 /// Median of magnitudes, to 1/32, from a histogram.
@@ -183,14 +182,13 @@ pub(super) fn median(values: impl Iterator<Item = f32>) -> Option<f32> {
 
 /// Noise from one frame: median response of the mask [1 -2 1; -2 4 -2; 1 -2 1] (Immerkaer 1996,
 /// doi:10.1006/cviu.1996.0060) on every fourth row of a plane of so many columns.
-fn spatial_noise(plane: &[f32], columns: usize) -> f32 {
-    let rows = plane.len() / columns;
-    let second = |i: usize, j: usize| {
-        let at = i * columns + j;
-        plane[at - 1] - 2.0 * plane[at] + plane[at + 1]
-    };
-    let response = |i: usize, j: usize| (second(i - 1, j) - 2.0 * second(i, j) + second(i + 1, j)).abs();
-    let inner = 1..columns.saturating_sub(1);
-    let sites = (1..rows.saturating_sub(1)).step_by(4).flat_map(|i| inner.clone().map(move |j| (i, j)));
-    median(sites.map(|(i, j)| response(i, j))).map_or(0.0, |m| 1.4826 * m / 6.0)
+fn spatial_noise(cpu: CpuLevel, plane: &[f32], columns: usize) -> f32 {
+    let (rows, inner) = (plane.len() / columns, columns.saturating_sub(2));
+    let mut responses = vec![0.0; (1..rows.saturating_sub(1)).step_by(4).len() * inner];
+    if inner > 0 {
+        for (n, out) in responses.chunks_exact_mut(inner).enumerate() {
+            mask_response(cpu, out, &plane[4 * n * columns..][..3 * columns]);
+        }
+    }
+    median(responses.into_iter()).map_or(0.0, |m| 1.4826 * m / 6.0)
 }

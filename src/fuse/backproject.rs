@@ -153,10 +153,7 @@ impl Solver {
             }
             splat_weights(optics.cpu, &window.rows, observation.jobs(run), window.sums);
         };
-        let finish = |_, row: &mut [f32], sums: &[f32]| {
-            row.copy_from_slice(sums);
-            inverse(optics.cpu, row, floor);
-        };
+        let finish = |_, row: &mut [f32], sums: &[f32]| inverse(optics.cpu, row, sums, floor);
         optics.sweep(observation, density, None, tasks, work, finish);
     }
 
@@ -376,8 +373,8 @@ fn whole_motion(field: &Field) -> Option<[f32; 2]> {
 
 /// The median; not a number if there is none.
 fn middle(mut values: Vec<f32>) -> f32 {
-    values.sort_by(f32::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
+    let at = values.len() / 2;
+    if values.is_empty() { f32::NAN } else { *values.select_nth_unstable_by(at, f32::total_cmp).1 }
 }
 
 /// Row `y` of the new estimate, nearest margins filled, in place of the one before last.

@@ -11,12 +11,15 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::appearance::{Appearance, MARGIN, WINDOW, blur, gauss, median, mirror};
+use super::appearance::{Appearance, MARGIN, median, over_windows};
 use super::grid::mirrored;
 use super::light::Glow;
+use super::mean;
 use crate::frame::Plane;
 use crate::kernels::CpuLevel;
-use crate::kernels::comparing::{add_near, agreement, inverse_tolerance, matched_difference, squared_without};
+use crate::kernels::comparing::{
+    add_near, add_to_cells, agreement, inverse_tolerance, matched_difference, squared_without,
+};
 use crate::kernels::warp::warp_row;
 use crate::register::Field;
 
@@ -61,7 +64,6 @@ pub(super) struct Judge {
     cpu: CpuLevel,
     rows: usize,
     columns: usize,
-    scratch: Vec<f32>,
     found: Vec<Found>,
     /// Mean confidence per cell of the reference of the frames that take part; no cells if none does.
     mass: Glow,
@@ -72,7 +74,7 @@ pub(super) struct Judge {
 /// What is known of one candidate.
 #[derive(Debug, Clone, Default)]
 struct Found {
-    /// Differences, rows with margins.
+    /// Differences, rows x columns.
     difference: Vec<f32>,
     /// Columns of each row that look inside the reference.
     inside: Vec<Range<usize>>,
@@ -83,8 +85,7 @@ struct Found {
 
 impl Judge {
     pub(super) fn new(rows: usize, columns: usize, cpu: CpuLevel) -> Self {
-        let scratch = vec![0.0; rows * (columns + 2 * MARGIN)];
-        Self { cpu, rows, columns, scratch, found: Vec::new(), mass: Glow::default(), gate: Glow::default() }
+        Self { cpu, rows, columns, found: Vec::new(), mass: Glow::default(), gate: Glow::default() }
     }
 
     /// Weights of candidate `k`, `rows x columns`, 0..=1.
@@ -112,57 +113,27 @@ impl Judge {
     pub(super) fn compare(&mut self, reference: &Appearance, candidates: &[Candidate<'_>]) -> f32 {
         let (rows, columns) = (self.rows, self.columns);
         let new = || Found {
-            difference: vec![0.0; rows * (columns + 2 * MARGIN)],
+            difference: vec![0.0; rows * columns],
             inside: vec![0..0; rows],
             weights: vec![0.0; rows * columns],
             glow: Glow::default(),
         };
         self.found.resize_with(candidates.len().max(self.found.len()), new);
-        let mut noise = reference.noise;
-        // Counting is not parallel in itself: candidates are, and each is compared while another one is counted.
-        let (cpu, stride) = (self.cpu, reference.stride());
+        // Counting and the light are not parallel in themselves: candidates are.
+        let cpu = self.cpu;
         let compared = self.found.par_iter_mut().zip(candidates).map(|(found, candidate)| {
             found.differ(cpu, reference, candidate);
-            temporal_noise(&found.difference, stride)
+            temporal_noise(&found.difference, columns)
         });
         let compared: Vec<f32> = compared.collect();
-        noise = compared.into_iter().fold(noise, f32::min);
-        for (k, candidate) in candidates.iter().enumerate() {
-            let found = &mut self.found[k];
+        let noise = compared.into_iter().fold(reference.noise, f32::min);
+        let allowed = noise.max(LEAST_NOISE);
+        self.found.par_iter_mut().zip(candidates).for_each(|(found, candidate)| {
             light(cpu, &found.difference, (rows, columns), noise.max(1.0), &mut found.glow);
-            let (noise, coding) = (noise.max(LEAST_NOISE), reference.coding.max(candidate.appearance.coding));
-            self.weigh(k, candidate.appearance, NOISE_TOLERATED * noise * noise + coding * coding);
-        }
-        noise
-    }
-
-    /// `weights` from `difference`: squares, averaged over the window that the detail is of, against the tolerance.
-    fn weigh(&mut self, k: usize, appearance: &Appearance, floor: f32) {
-        let (rows, columns, stride, cpu) = (self.rows, self.columns, appearance.stride(), self.cpu);
-        let Found { difference, inside, weights, glow } = &mut self.found[k];
-        let glow = &*glow;
-        let squared = difference.par_chunks_mut(stride).zip(&mut *inside).enumerate().with_min_len(ROWS);
-        squared.for_each_init(Default::default, |(line, ends), (y, (row, inside))| {
-            let own = &mut row[MARGIN..MARGIN + columns];
-            *inside = seen(own);
-            glow.ends(y as f32, columns, line, ends);
-            squared_without(cpu, own, ends);
-            continue_outwards(own, inside);
-            mirror(row, columns);
+            let coding = reference.coding.max(candidate.appearance.coding);
+            found.weigh(cpu, candidate.appearance, NOISE_TOLERATED * allowed * allowed + coding * coding);
         });
-        continue_up_and_down(difference, inside, stride);
-        blur(cpu, difference, &mut self.scratch, &gauss(WINDOW.0, WINDOW.1), (rows, columns));
-        let mean = &self.scratch;
-        weights.par_chunks_mut(columns).zip(&*inside).enumerate().with_min_len(ROWS).for_each_init(
-            || vec![0.0; columns],
-            |tolerance, (i, (out, inside))| {
-                inverse_tolerance(cpu, tolerance, &appearance.detail[i * stride + MARGIN..], floor, ALIASING);
-                out.copy_from_slice(&mean[i * stride + MARGIN..][..columns]);
-                agreement(cpu, out, tolerance);
-                out[..inside.start].fill(0.0);
-                out[inside.end..].fill(0.0);
-            },
-        );
+        noise
     }
 
     /// Lets neighbours take part only where enough of them agree, and returns the share of the picture that is.
@@ -190,7 +161,7 @@ impl Judge {
                 });
             }
         }
-        gate.nodes.iter().map(|v| f64::from(*v)).sum::<f64>() / gate.nodes.len() as f64
+        mean(&gate.nodes)
     }
 
     /// The gate of every cell of the reference, from what the candidates `kept` show of it.
@@ -198,22 +169,27 @@ impl Judge {
         let (rows, columns) = (self.rows.div_ceil(GATE_CELL), self.columns.div_ceil(GATE_CELL));
         let size = (self.rows, self.columns);
         let sums: Vec<Vec<f32>> =
-            kept.par_iter().map(|&k| mass(&self.found[k].weights, candidates[k].field, size)).collect();
+            kept.par_iter().map(|&k| mass(self.cpu, &self.found[k].weights, candidates[k].field, size)).collect();
         let mut mean = vec![0.0; rows * columns];
         for sums in &sums {
             mean.iter_mut().zip(sums).for_each(|(m, s)| *m += s);
         }
         // Samples that a cell holds: those of every second row; cells at the lower and right border may be smaller.
         let held = |n: usize, size: usize| (size - n * GATE_CELL).min(GATE_CELL);
-        for (n, mean) in mean.iter_mut().enumerate() {
-            let samples = held(n / columns, self.rows).div_ceil(2) * held(n % columns, self.columns);
-            *mean /= (samples * kept.len()) as f32;
+        let mut along = vec![0.0; rows * columns];
+        for (row, (mean, along)) in mean.chunks_exact_mut(columns).zip(along.chunks_exact_mut(columns)).enumerate() {
+            let samples = |n: usize| (held(row, self.rows).div_ceil(2) * held(n, self.columns) * kept.len()) as f32;
+            let (last, whole) = (columns - 1, samples(0));
+            mean[..last].iter_mut().for_each(|mean| *mean /= whole);
+            mean[last] /= samples(last);
+            let padded = [&mean[..1], mean, &mean[last..]].concat();
+            soften(along, &padded, mean, &padded[2..]);
         }
-        let along: Vec<f32> = mean.chunks_exact(columns).flat_map(|row| blurred(row, 1, columns)).collect();
         let mut nodes = vec![0.0; rows * columns];
-        for x in 0..columns {
-            let column = blurred(&along[x..], columns, rows);
-            nodes[x..].iter_mut().step_by(columns).zip(column).for_each(|(node, mean)| *node = mean);
+        for (row, nodes) in nodes.chunks_exact_mut(columns).enumerate() {
+            let line = |row: usize| &along[row * columns..][..columns];
+            let (above, below) = (line(row.saturating_sub(1)), line((row + 1).min(rows - 1)));
+            soften(nodes, above, line(row), below);
         }
         let open = nodes.iter().map(|mean| ((mean - GATE.0) / (GATE.1 - GATE.0)).clamp(0.0, 1.0)).collect();
         self.gate = Glow { spacing: GATE_CELL, rows, columns, nodes: open };
@@ -236,23 +212,49 @@ impl Found {
     fn differ(&mut self, cpu: CpuLevel, reference: &Appearance, candidate: &Candidate<'_>) {
         let (columns, stride) = (reference.width, reference.stride());
         let (image, seen) = (reference.image(), &candidate.appearance.smooth);
-        let out = self.difference.par_chunks_mut(stride).enumerate();
+        let out = self.difference.par_chunks_mut(columns).zip(&mut self.inside).enumerate();
         out.with_min_len(ROWS).for_each_init(
             || (vec![0.0; columns], vec![0.0; columns]),
-            |(dy, dx), (y, out)| {
+            |(dy, dx), (y, (row, inside))| {
                 candidate.field.row(y as f32, 0.0, 1.0, dy, dx);
-                let row = &mut out[MARGIN..MARGIN + columns];
                 warp_row(cpu, row, &image, y, dy, dx, UNSEEN);
                 matched_difference(cpu, row, &seen[y * stride + MARGIN..], candidate.gain, candidate.offset);
+                *inside = seen_part(row);
             },
         );
     }
+
+    /// `weights` from `difference`: squares without what is light, averaged over the window that the detail is of, against the
+    /// tolerance, of which `floor` is there everywhere.
+    fn weigh(&mut self, cpu: CpuLevel, appearance: &Appearance, floor: f32) {
+        let size @ (_, columns) = (appearance.height, appearance.width);
+        let Self { difference, inside, weights, glow } = self;
+        let shown = |inside: &Range<usize>| !inside.is_empty();
+        // Above and below what the reference shows, rows are like its first and its last one, as windows reach across.
+        let ends = inside.iter().position(shown).zip(inside.iter().rposition(shown));
+        let square = |(line, ends_of_jobs): &mut (Vec<f32>, Vec<f32>), y: usize, row: &mut [f32]| {
+            let y = ends.map_or(y, |(first, last)| y.clamp(first, last));
+            row.copy_from_slice(&difference[y * columns..][..columns]);
+            glow.ends(y as f32, columns, line, ends_of_jobs);
+            squared_without(cpu, row, ends_of_jobs);
+            continue_outwards(row, &inside[y]);
+        };
+        let judge = |(tolerance, _): &mut (Vec<f32>, Vec<f32>), y: usize, row: &mut [f32]| {
+            tolerance.resize(columns, 0.0);
+            inverse_tolerance(cpu, tolerance, &appearance.detail[y * columns..], floor, ALIASING);
+            agreement(cpu, row, tolerance);
+            row[..inside[y].start].fill(0.0);
+            row[inside[y].end..].fill(0.0);
+        };
+        over_windows(cpu, weights, size, square, judge);
+    }
 }
 
-/// `count` values, `step` apart, each half of itself and a quarter of its two neighbours.
-fn blurred(values: &[f32], step: usize, count: usize) -> impl Iterator<Item = f32> {
-    let at = move |i: usize| values[i * step];
-    (0..count).map(move |i| 0.25 * (at(i.saturating_sub(1)) + at((i + 1).min(count - 1))) + 0.5 * at(i))
+/// Half of the values `here`, and a quarter of those before and after them.
+fn soften(out: &mut [f32], before: &[f32], here: &[f32], after: &[f32]) {
+    for ((out, here), (before, after)) in out.iter_mut().zip(here).zip(before.iter().zip(after)) {
+        *out = 0.25 * (before + after) + 0.5 * here;
+    }
 }
 
 /// Where the middles of every [`GATE_CELL`] columns of row `y` look in the reference, in cells of the gate: rows, columns.
@@ -267,19 +269,13 @@ fn cells_seen(field: &Field, y: usize, rows: &mut [f32], columns: &mut [f32]) {
 }
 
 /// Sums of a candidate's weights, of every second row, in the cells of the reference that its pixels look at.
-fn mass(weights: &[f32], field: &Field, (height, width): (usize, usize)) -> Vec<f32> {
+fn mass(cpu: CpuLevel, weights: &[f32], field: &Field, (height, width): (usize, usize)) -> Vec<f32> {
     let (rows, columns) = (height.div_ceil(GATE_CELL), width.div_ceil(GATE_CELL));
     let mut sums = vec![0.0; rows * columns];
     let (mut seen_rows, mut seen_columns) = (vec![0.0; columns], vec![0.0; columns]);
     for (y, row) in weights.chunks_exact(width).enumerate().step_by(2) {
         cells_seen(field, y, &mut seen_rows, &mut seen_columns);
-        for ((part, r), c) in row.chunks(GATE_CELL).zip(&seen_rows).zip(&seen_columns) {
-            // One more, so that rounding towards zero is rounding down.
-            let (r, c) = ((r + 1.5) as usize, (c + 1.5) as usize);
-            if (1..=rows).contains(&r) && (1..=columns).contains(&c) {
-                sums[(r - 1) * columns + c - 1] += part.iter().sum::<f32>();
-            }
-        }
+        add_to_cells(cpu, &mut sums, row, (&seen_rows, &seen_columns), (rows, columns));
     }
     sums
 }
@@ -307,16 +303,15 @@ fn close_gate(
     }
 }
 
-/// The slowly varying part of `differences` (rows with margins), from pixels that agree but for it.
+/// The slowly varying part of `differences`, from pixels that agree but for it.
 fn light(cpu: CpuLevel, differences: &[f32], (rows, columns): (usize, usize), noise: f32, glow: &mut Glow) {
-    let stride = columns + 2 * MARGIN;
     let (cell_rows, cell_columns) = (rows.div_ceil(GLOW_CELL), columns.div_ceil(GLOW_CELL));
     let bound = 4.0 * noise + 4.0;
     let of_cells = |(sums, counts): &mut (Vec<f32>, Vec<f32>), row: usize| -> Vec<(f32, f32)> {
         sums.fill(0.0);
         counts.fill(0.0);
         for y in row * GLOW_CELL..((row + 1) * GLOW_CELL).min(rows) {
-            add_near(cpu, sums, counts, &differences[y * stride + MARGIN..][..columns], bound);
+            add_near(cpu, sums, counts, &differences[y * columns..][..columns], bound);
         }
         let cells = sums.chunks(GLOW_CELL).zip(counts.chunks(GLOW_CELL));
         cells.map(|(sums, counts)| (sums.iter().sum(), counts.iter().sum())).collect()
@@ -324,24 +319,28 @@ fn light(cpu: CpuLevel, differences: &[f32], (rows, columns): (usize, usize), no
     let scratch = || (vec![0.0; columns], vec![0.0; columns]);
     let cells: Vec<Vec<(f32, f32)>> = (0..cell_rows).into_par_iter().map_init(scratch, of_cells).collect();
     let cells = cells.concat();
-    let node = |y: usize, x: usize| {
+    let around = |n: usize, size: usize| [(-1, 0.5), (0, 1.0), (1, 0.5)].map(|(d, w)| (mirrored(n as isize + d, size), w));
+    let across: Vec<_> = (0..cell_columns).map(|x| around(x, cell_columns)).collect();
+    let node = |down: &[(usize, f32); 3], across: &[(usize, f32); 3]| {
         let (mut sum, mut count) = (0.0, GLOW_PRIOR);
-        for (dy, wy) in [(-1, 0.5), (0, 1.0), (1, 0.5)] {
-            for (dx, wx) in [(-1, 0.5), (0, 1.0), (1, 0.5)] {
-                let at = mirrored(y as isize + dy, cell_rows) * cell_columns + mirrored(x as isize + dx, cell_columns);
-                sum += wy * wx * cells[at].0;
-                count += wy * wx * cells[at].1;
+        for (y, wy) in down {
+            for (x, wx) in across {
+                let (of_cell, seen) = cells[y * cell_columns + x];
+                sum += wy * wx * of_cell;
+                count += wy * wx * seen;
             }
         }
         sum / count
     };
     glow.nodes.clear();
-    glow.nodes.extend((0..cells.len()).map(|n| node(n / cell_columns, n % cell_columns)));
+    for down in (0..cell_rows).map(|y| around(y, cell_rows)) {
+        glow.nodes.extend(across.iter().map(|across| node(&down, across)));
+    }
     (glow.spacing, glow.rows, glow.columns) = (GLOW_CELL, cell_rows, cell_columns);
 }
 
 /// Where a row of differences begins and ends to be of pixels that the reference shows.
-fn seen(row: &[f32]) -> Range<usize> {
+fn seen_part(row: &[f32]) -> Range<usize> {
     let shown = |d: &f32| d.abs() < LARGEST;
     let start = row.iter().position(shown).unwrap_or(0);
     start..row.iter().rposition(shown).map_or(start, |last| last + 1)
@@ -356,21 +355,9 @@ fn continue_outwards(row: &mut [f32], inside: &Range<usize>) {
     }
 }
 
-/// The same for whole rows above and below.
-fn continue_up_and_down(rows: &mut [f32], inside: &[Range<usize>], stride: usize) {
-    let shown = |inside: &Range<usize>| !inside.is_empty();
-    let (Some(first), Some(last)) = (inside.iter().position(shown), inside.iter().rposition(shown)) else { return };
-    for y in 0..first {
-        rows.copy_within(first * stride..(first + 1) * stride, y * stride);
-    }
-    for y in last + 1..inside.len() {
-        rows.copy_within(last * stride..(last + 1) * stride, y * stride);
-    }
-}
-
 /// Noise from blurred differences of two frames: robust deviation, over the root of 2 frames and of the blur.
-fn temporal_noise(differences: &[f32], stride: usize) -> f32 {
-    let rows = differences.chunks_exact(stride).step_by(4);
-    let seen = rows.flat_map(|row| &row[MARGIN..stride - MARGIN]).map(|d| d.abs()).filter(|d| *d < LARGEST);
+fn temporal_noise(differences: &[f32], columns: usize) -> f32 {
+    let rows = differences.chunks_exact(columns).step_by(4);
+    let seen = rows.flatten().map(|d| d.abs()).filter(|d| *d < LARGEST);
     median(seen).map_or(f32::INFINITY, |d| 1.4826 * d / (std::f32::consts::SQRT_2 * NOISE_LEFT))
 }

@@ -96,6 +96,16 @@ impl Glow {
         line[left] + (x - left as f32) * (line[left + 1] - line[left])
     }
 
+    /// Values at the columns `first + i * step` of the row that `line` was made for.
+    pub(super) fn on_row(&self, line: &[f32], first: f32, step: f32, out: &mut [f32]) {
+        let (start, a_cell) = (self.node(first), self.spacing as f32 / step);
+        match a_cell {
+            4.0 if start <= 0.0 => cells::<4>(&line[..=self.columns], start, out),
+            2.0 if start <= 0.0 => cells::<2>(&line[..=self.columns], start, out),
+            _ => out.iter_mut().enumerate().for_each(|(i, out)| *out = self.on_line(line, first + step * i as f32)),
+        }
+    }
+
     /// Values of row `y` at every sixteenth column from 0 to one beyond `columns`. `line` is scratch.
     pub(super) fn ends(&self, y: f32, columns: usize, line: &mut Vec<f32>, ends: &mut Vec<f32>) {
         self.line(y, line);
@@ -121,6 +131,25 @@ impl Glow {
         let top = upper[x0] + fx * (upper[x1] - upper[x0]);
         let bottom = lower[x0] + fx * (lower[x1] - lower[x0]);
         top + fy * (bottom - top)
+    }
+}
+
+/// [`Glow::on_row`] with `S` values from node to node, the first one `start` nodes (not above 0) from the first of `line`.
+fn cells<const S: usize>(line: &[f32], start: f32, out: &mut [f32]) {
+    let lead = ((-start * S as f32).ceil() as usize).min(out.len());
+    out[..lead].fill(line[0]);
+    let part: [f32; S] = std::array::from_fn(|i| start + (lead + i) as f32 / S as f32);
+    let (cells, rest) = out[lead..].as_chunks_mut::<S>();
+    for (pair, cell) in line.windows(2).zip(&mut *cells) {
+        for (out, part) in cell.iter_mut().zip(&part) {
+            *out = pair[0] + part * (pair[1] - pair[0]);
+        }
+    }
+    let beyond = cells.iter_mut().skip(line.len() - 1).flatten();
+    beyond.for_each(|out| *out = line[line.len() - 1]);
+    let last = cells.len().min(line.len() - 2);
+    for (out, part) in rest.iter_mut().zip(&part) {
+        *out = line[last] + part * (line[last + 1] - line[last]);
     }
 }
 
@@ -160,6 +189,24 @@ mod tests {
             let smaller = Shown { samples: &plane[..1], gain: 2.0, ..own };
             let again = lighting.seen(CpuLevel::SCALAR, &[own, smaller], 1);
             assert_eq!(again[1].plane(), [2.0 * plane[0]], "room of another size is used again");
+        }
+    }
+
+    #[test]
+    fn a_row_is_what_its_columns_give_one_by_one() {
+        for (spacing, columns) in [(4, 1), (4, 2), (4, 9), (16, 3), (1, 1)] {
+            let nodes = (0..2 * columns).map(|n| (n * n * 5 % 13) as f32 - 4.0).collect();
+            let glow = Glow { spacing, rows: 2, columns, nodes };
+            let mut line = Vec::new();
+            glow.line(1.3, &mut line);
+            for (first, step) in [(0.0, 1.0), (0.0, 2.0), (0.5, 2.0), (0.0, 4.0), (1.5, 4.0), (7.0, 1.0)] {
+                for length in [1, 3, 4 * columns - 1, 4 * columns, 6 * columns + 5] {
+                    let mut out = vec![f32::NAN; length];
+                    glow.on_row(&line, first, step, &mut out);
+                    let wanted = |i: usize| glow.on_line(&line, first + step * i as f32);
+                    assert_eq!(out, (0..length).map(wanted).collect::<Vec<_>>(), "{spacing}, {columns}: {first}, {step}");
+                }
+            }
         }
     }
 }

@@ -105,9 +105,7 @@ impl Observation {
         if line.iter().all(|value| *value >= enough) {
             return false;
         }
-        for (column, out) in out.iter_mut().enumerate() {
-            *out = glow.on_line(line, spacing.1 * column as f32 + site.1);
-        }
+        glow.on_row(line, site.1, spacing.1, out);
         true
     }
 

@@ -52,10 +52,7 @@ fn spread_weights(solver: &mut Solver, plain: &Optics) {
     let work = |run: &Run, window: Window<'_>| {
         splat_weights(plain.cpu, &window.rows, observation.jobs(run), window.sums);
     };
-    let finish = |_, row: &mut [f32], sums: &[f32]| {
-        row.copy_from_slice(sums);
-        inverse(plain.cpu, row, floor);
-    };
+    let finish = |_, row: &mut [f32], sums: &[f32]| inverse(plain.cpu, row, sums, floor);
     plain.sweep(observation, spare, None, tasks, work, finish);
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod comparing;
 pub mod convolution;
 pub(crate) mod filters;
 pub(crate) mod measuring;
+pub(crate) mod nodes;
 pub(crate) mod observation;
 pub(crate) mod pages;
 pub(crate) mod patches;

@@ -89,10 +89,12 @@ levels! {
         }
     }
 
-    /// `row = 1 / max(row, floor)`.
-    pub(crate) fn inverse(row: &mut [f32], floor: f32) {
-        for value in row {
-            *value = 1.0 / value.max(floor);
+    /// `out = 1 / max(row, floor)`.
+    pub(crate) fn inverse(out: &mut [f32], row: &[f32], floor: f32) {
+        let n = out.len();
+        let row = &row[..n];
+        for x in 0..n {
+            out[x] = 1.0 / row[x].max(floor);
         }
     }
 
@@ -119,7 +121,7 @@ mod tests {
         let mut out = noise(4, n);
         match which {
             0 => chebyshev_step(level, &mut out, &data, [4, 3, 5, 9, 0], &a, &b, ([0.3, 2.3], [0.1, 1.5, 4.0])),
-            1 => inverse(level, &mut out, 0.5),
+            1 => inverse(level, &mut out, &a, 0.5),
             2 => limit(level, &mut out, 0.2, 0.7),
             3 => corrected(level, &mut out, &a, &b, &data),
             4 => in_order(level, &mut out, &noise(3, n + 60), &[0, 31, 57, 3][..1 + n % 4], 0.2, 0.8),

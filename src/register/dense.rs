@@ -12,6 +12,7 @@ use super::prepare::{Level, Prepared, sample_step};
 use super::rigid::{bind, costs};
 use super::smooth::{Affine, median, smooth, spread};
 use super::{Estimate, Registrar, Shift};
+use crate::kernels::CpuLevel;
 
 /// Pixels between nodes at all sizes, but for ...
 const SPACING: usize = 8;
@@ -132,7 +133,7 @@ impl Registrar {
         moving: &Prepared,
         initial: &Field,
         detail: FieldDetail,
-        settle: impl Fn(&mut Field, &mut [Found], &Affine),
+        settle: impl Fn(CpuLevel, &mut Field, &mut [Found], &Affine),
     ) -> Field {
         assert_eq!(initial.size(), (self.height, self.width), "the field is for another size");
         if self.equal(reference, moving) {
@@ -147,7 +148,7 @@ impl Registrar {
         let window = Window::gaussian(16, 4.0);
         let mut found = pair.pass(0, &window, full_steps(detail)[1]).run(&mut field, &|_, _, _| (), &[]);
         let model = Affine::fitted(&field, &found).unwrap_or(Affine::constant([0.0; 2]));
-        settle(&mut field, &mut found, &model);
+        settle(self.cpu, &mut field, &mut found, &model);
         pair.detailed(field, &found, detail, Some(initial))
     }
 
@@ -236,9 +237,9 @@ impl Pair<'_> {
             found = self.pass(level, &window, steps).run(&mut field, &candidates, &[]);
             model = Affine::fitted(&field, &found).unwrap_or(model);
             if level == 0 {
-                settle_firmly(&mut field, &mut found, &model);
+                settle_firmly(self.registrar.cpu, &mut field, &mut found, &model);
             } else {
-                settle(&mut field, &mut found, &model);
+                settle(self.registrar.cpu, &mut field, &mut found, &model);
                 self.light = Light::fitted(&self.reference.levels[level], &self.moving.levels[level], &field);
             }
         }
@@ -274,7 +275,7 @@ impl Pair<'_> {
         let (small, judge) = (Window::gaussian(8, 1.5), Window::gaussian(8, 2.5));
         let mut bent = field.clone();
         let found = self.pass(0, &small, FINE_ITERATIONS).run(&mut bent, &|_, _, _| (), wanted);
-        smooth(&mut bent, &found, BENT_STRENGTH, SWEEPS);
+        smooth(self.registrar.cpu, &mut bent, &found, BENT_STRENGTH, SWEEPS);
         let pass = self.pass(0, &judge, 1);
         let [before, after] = [&field, &bent].map(|f| spread(&pass.errors(f, wanted), field.nodes().1));
         let mut field = field;
@@ -305,19 +306,19 @@ fn around(vector: [f32; 2]) -> impl Iterator<Item = [f32; 2]> {
 
 /// Removes vectors that stand alone and fills in where there is no texture, both in what differs from `model`: so a
 /// rotation or a zoom is neither flattened nor bent at the edges.
-fn settle(field: &mut Field, found: &mut [Found], model: &Affine) {
+fn settle(cpu: CpuLevel, field: &mut Field, found: &mut [Found], model: &Affine) {
     model.subtract(field, 1.0);
-    median(field);
-    smooth(field, found, STRENGTH, SWEEPS);
+    median(cpu, field);
+    smooth(cpu, field, found, STRENGTH, SWEEPS);
     model.subtract(field, -1.0);
 }
 
 /// [`settle`] at full size, where vectors that do not tell themselves from `model` are also taken to it.
-fn settle_firmly(field: &mut Field, found: &mut [Found], model: &Affine) {
+fn settle_firmly(cpu: CpuLevel, field: &mut Field, found: &mut [Found], model: &Affine) {
     model.subtract(field, 1.0);
     let costs = costs(field, found);
-    median(field);
-    smooth(field, found, STRENGTH, SWEEPS);
+    median(cpu, field);
+    smooth(cpu, field, found, STRENGTH, SWEEPS);
     bind(field, &costs, found);
     model.subtract(field, -1.0);
 }

@@ -88,10 +88,14 @@ impl Field {
     /// If `dy` and `dx` differ in length or `step` is not positive.
     pub fn row(&self, y: f32, x0: f32, step: f32, dy: &mut [f32], dx: &mut [f32]) {
         assert!(dy.len() == dx.len() && step > 0.0, "as many rows as columns, from left to right");
-        if x0 == 0.0 && step == 1.0 && self.columns > 1 && dy.len() <= self.columns * self.spacing {
-            match self.spacing {
-                4 => return self.cells::<4>(y, dy, dx),
-                8 => return self.cells::<8>(y, dy, dx),
+        // A place before the first node, and then so many from node to node: what frames, their chroma and cells of pixels ask for.
+        let (start, a_cell) = ((x0 - self.position(0)) / self.spacing as f32, self.spacing as f32 / step);
+        let even = (-BEYOND..=BEYOND / a_cell - BEYOND).contains(&start) && dy.len() as f32 <= self.columns as f32 * a_cell;
+        if even && self.columns > 1 {
+            match a_cell {
+                2.0 => return self.cells::<2>(y, start, dy, dx),
+                4.0 => return self.cells::<4>(y, start, dy, dx),
+                8.0 => return self.cells::<8>(y, start, dy, dx),
                 _ => {}
             }
         }
@@ -114,8 +118,9 @@ impl Field {
         }
     }
 
-    /// [`Self::row`] for every pixel from the first on, with nodes `S` pixels apart: cell by cell.
-    fn cells<const S: usize>(&self, y: f32, dy: &mut [f32], dx: &mut [f32]) {
+    /// [`Self::row`] with `S` positions from node to node, cell by cell; the first one lies `start` spacings from the first node, at
+    /// least as far before it as half of `1 - 1 / S` cells.
+    fn cells<const S: usize>(&self, y: f32, start: f32, dy: &mut [f32], dx: &mut [f32]) {
         let (top, down) = self.cell(y, self.rows);
         let bottom = (top + 1).min(self.rows - 1);
         let node = |column: usize| {
@@ -123,11 +128,11 @@ impl Field {
             mix(at(top), at(bottom), down)
         };
         // Half a cell before the first node and half a one behind the last go on straight.
-        let part = |i: usize, cells: f32| (i as f32 + 0.5) / S as f32 + cells;
-        let lead = (S / 2).min(dy.len());
+        let lead = ((-start * S as f32).ceil() as usize).min(dy.len());
+        let part = |i: usize, cells: f32| start + (lead + i) as f32 / S as f32 + cells;
         let (mut left, mut right) = (node(0), node(1));
         for i in 0..lead {
-            [dy[i], dx[i]] = mix(left, right, part(i, -0.5));
+            [dy[i], dx[i]] = mix(left, right, start + i as f32 / S as f32);
         }
         let ((dy, dy_rest), (dx, dx_rest)) = (dy[lead..].as_chunks_mut::<S>(), dx[lead..].as_chunks_mut::<S>());
         for (column, (dy, dx)) in dy.iter_mut().zip(dx).enumerate() {
@@ -288,8 +293,9 @@ mod tests {
     fn a_row_is_what_the_positions_give_one_by_one() {
         for (height, width, spacing) in [(1, 1, 8), (3, 9, 8), (40, 67, 8), (17, 30, 4), (8, 200, 4)] {
             let field = rough(height, width, spacing);
-            for (y, x0, step) in [(0.0, 0.0, 1.0), (5.5, -20.25, 1.0), (100.0, 0.5, 2.0), (11.5, 3.5, 0.5)] {
-                let (mut dy, mut dx) = (vec![0.0; width + 30], vec![0.0; width + 30]);
+            let rows = [(0.0, 0.0, 1.0), (5.5, -20.25, 1.0), (100.0, 0.5, 2.0), (11.5, 3.5, 0.5), (3.0, 1.5, 4.0), (7.0, 0.0, 2.0)];
+            for ((y, x0, step), length) in rows.into_iter().flat_map(|row| [width + 30, width, width / 2, width / 4].map(|n| (row, n))) {
+                let (mut dy, mut dx) = (vec![0.0; length], vec![0.0; length]);
                 field.row(y, x0, step, &mut dy, &mut dx);
                 for (i, got) in dy.iter().zip(&dx).enumerate() {
                     let want = field.at(y, x0 + i as f32 * step);

@@ -4,6 +4,8 @@
 use super::field::Field;
 use super::nodes::Found;
 use super::prepare::sample_step;
+use crate::kernels::CpuLevel;
+use crate::kernels::nodes::{Drawn, draw_together, likeness, median_of_nine};
 
 /// Differences of neighbouring vectors from which they count as different motions, pixels.
 const EDGE: f32 = 0.25;
@@ -20,114 +22,101 @@ const STIFFNESS: f64 = 1e-5;
 const ROUNDS: usize = 6;
 
 /// Replaces every vector by the medians, for each axis, of 3 x 3 nodes; outer nodes repeated outside.
-pub(super) fn median(field: &mut Field) {
+pub(super) fn median(cpu: CpuLevel, field: &mut Field) {
     let (rows, columns) = field.nodes();
-    let old = field.vectors.clone();
-    for row in 0..rows {
+    let padded = |row: &[[f32; 2]]| [&row[..1], row, &row[columns - 1..]].concat();
+    let old: Vec<Vec<[f32; 2]>> = field.vectors.chunks_exact(columns).map(padded).collect();
+    for (row, out) in field.vectors.chunks_exact_mut(columns).enumerate() {
         let around = [row.saturating_sub(1), row, (row + 1).min(rows - 1)];
-        let [above, middle, below] = around.map(|r| &old[r * columns..][..columns]);
-        for (column, out) in field.vectors[row * columns..][..columns].iter_mut().enumerate() {
-            let (left, right) = (column.saturating_sub(1), (column + 1).min(columns - 1));
-            let nine = [above, middle, below].map(|r| [r[left], r[column], r[right]]);
-            *out = median_of_nine(nine);
+        median_of_nine(cpu, out.as_flattened_mut(), around.map(|row| old[row].as_flattened()), 2);
+    }
+}
+
+/// A quantity of every node, with one more node all around, where it is 0.
+struct Surrounded {
+    columns: usize,
+    values: Vec<f32>,
+}
+
+impl Surrounded {
+    fn zeros((rows, columns): (usize, usize)) -> Self {
+        Self { columns, values: vec![0.0; (rows + 2) * (columns + 2)] }
+    }
+
+    fn of<T>(nodes: (usize, usize), all: &[T], value: impl Fn(&T) -> f32) -> Self {
+        let mut new = Self::zeros(nodes);
+        for (row, all) in all.chunks_exact(nodes.1).enumerate() {
+            new.row_mut(row).iter_mut().zip(all).for_each(|(out, node)| *out = value(node));
         }
+        new
     }
-}
 
-/// Sorts the values of both axes at two places.
-fn order(values: &mut [[f32; 2]; 9], a: usize, b: usize) {
-    let (p, q) = (values[a], values[b]);
-    values[a] = [p[0].min(q[0]), p[1].min(q[1])];
-    values[b] = [p[0].max(q[0]), p[1].max(q[1])];
-}
-
-/// Middle value of each axis, by the shortest network of exchanges [Paeth 1990].
-fn median_of_nine(nine: [[[f32; 2]; 3]; 3]) -> [f32; 2] {
-    let [[a, b, c], [d, e, f], [g, h, i]] = nine;
-    let mut values = [a, b, c, d, e, f, g, h, i];
-    let exchanges = [
-        (1, 2),
-        (4, 5),
-        (7, 8),
-        (0, 1),
-        (3, 4),
-        (6, 7),
-        (1, 2),
-        (4, 5),
-        (7, 8),
-        (0, 3),
-        (5, 8),
-        (4, 7),
-        (3, 6),
-        (1, 4),
-        (2, 5),
-        (4, 7),
-        (4, 2),
-        (6, 4),
-        (4, 2),
-    ];
-    for (a, b) in exchanges {
-        order(&mut values, a, b);
+    /// Nodes from `down` rows below and `right` columns right of the first one of row `row` on, to the end of the row.
+    fn row(&self, row: usize, down: isize, right: isize) -> &[f32] {
+        let at = row.wrapping_add_signed(1 + down) * (self.columns + 2);
+        &self.values[at.wrapping_add_signed(1 + right)..][..self.columns]
     }
-    values[4]
+
+    fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        let at = (row + 1) * (self.columns + 2) + 1;
+        &mut self.values[at..][..self.columns]
+    }
 }
 
 /// Draws each vector towards its neighbours where its own window does not tell it: `sweeps` of
 /// `v = (H + s I)^-1 (H v0 + s mean)`, `s` the `strength` times how alike the neighbours are.
-pub(super) fn smooth(field: &mut Field, found: &[Found], strength: f32, sweeps: usize) {
-    let (rows, columns) = field.nodes();
-    let start = field.vectors.clone();
-    let weight = |a: [f32; 2], b: [f32; 2]| {
-        let square = (a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2);
-        0.25 * strength * EDGE / (square + EDGE * EDGE).sqrt()
-    };
+pub(super) fn smooth(cpu: CpuLevel, field: &mut Field, found: &[Found], strength: f32, sweeps: usize) {
+    let nodes @ (rows, columns) = field.nodes();
+    let start = [0, 1].map(|axis| Surrounded::of(nodes, &field.vectors, |v| v[axis]));
+    let tensor = [0, 1, 2].map(|k| Surrounded::of(nodes, found, |found| found.tensor[k]));
     // Weights of each node and the one right of it, and the one below it; 0 at the edges.
-    let right: Vec<f32> = (0..rows * columns)
-        .map(|i| if (i + 1) % columns == 0 { 0.0 } else { weight(start[i], start[i + 1]) })
-        .collect();
-    let below: Vec<f32> = (0..rows * columns)
-        .map(|i| if i + columns < start.len() { weight(start[i], start[i + columns]) } else { 0.0 })
-        .collect();
-    let mut from = start.clone();
-    for _ in 0..sweeps {
-        for (i, out) in field.vectors.iter_mut().enumerate() {
-            let left = if i % columns > 0 { (right[i - 1], from[i - 1]) } else { (0.0, [0.0; 2]) };
-            let above = if i >= columns { (below[i - columns], from[i - columns]) } else { (0.0, [0.0; 2]) };
-            let next = (right[i], from[(i + 1).min(start.len() - 1)]);
-            let under = (below[i], from[(i + columns).min(start.len() - 1)]);
-            let (mut s, mut sum) = (0.0, [0.0; 2]);
-            for (w, v) in [left, above, next, under] {
-                s += w;
-                sum = [sum[0] + w * v[0], sum[1] + w * v[1]];
-            }
-            let v = pulled(&found[i].tensor, start[i], s, sum);
-            if v.iter().all(|v| v.is_finite()) {
-                *out = v;
-            }
+    let [mut right, mut below] = [(); 2].map(|()| Surrounded::zeros(nodes));
+    for row in 0..rows {
+        let other = |down, right| [0, 1].map(|axis: usize| start[axis].row(row, down, right));
+        let (out, own) = (&mut right.row_mut(row)[..columns - 1], other(0, 0));
+        likeness(cpu, out, own, other(0, 1), 0.25 * strength, EDGE);
+        if row + 1 < rows {
+            likeness(cpu, below.row_mut(row), own, other(1, 0), 0.25 * strength, EDGE);
         }
-        from.copy_from_slice(&field.vectors);
     }
-}
-
-/// `(H + s I)^-1 (H v + sum)`.
-fn pulled(tensor: &[f32; 3], v: [f32; 2], s: f32, sum: [f32; 2]) -> [f32; 2] {
-    let ([hyy, hyx, hxx], floor) = (*tensor, 1e-3);
-    let (a, c) = (hyy + s + floor, hxx + s + floor);
-    let (y, x) = (hyy * v[0] + hyx * v[1] + sum[0] + floor * v[0], hyx * v[0] + hxx * v[1] + sum[1] + floor * v[1]);
-    let determinant = a * c - hyx * hyx;
-    [(c * y - hyx * x) / determinant, (a * x - hyx * y) / determinant]
+    let [mut from, mut to] = [(); 2].map(|()| [0, 1].map(|axis| Surrounded::of(nodes, &field.vectors, |v| v[axis])));
+    for _ in 0..sweeps {
+        for row in 0..rows {
+            let near = |down, right| [0, 1].map(|axis: usize| from[axis].row(row, down, right));
+            let drawn = Drawn {
+                tensor: [0, 1, 2].map(|k: usize| tensor[k].row(row, 0, 0)),
+                start: [0, 1].map(|axis: usize| start[axis].row(row, 0, 0)),
+                here: near(0, 0),
+                around: [near(0, -1), near(-1, 0), near(0, 1), near(1, 0)],
+                weights: [right.row(row, 0, -1), below.row(row, -1, 0), right.row(row, 0, 0), below.row(row, 0, 0)],
+                floor: 1e-3,
+            };
+            let [down, right] = &mut to;
+            draw_together(cpu, down.row_mut(row), right.row_mut(row), &drawn);
+        }
+        std::mem::swap(&mut from, &mut to);
+    }
+    for (row, out) in field.vectors.chunks_exact_mut(columns).enumerate() {
+        let [down, right] = [0, 1].map(|axis: usize| from[axis].row(row, 0, 0));
+        out.iter_mut().zip(down.iter().zip(right)).for_each(|(v, (down, right))| *v = [*down, *right]);
+    }
 }
 
 /// Sums over 3 x 3 nodes.
 pub(super) fn spread(values: &[f32], columns: usize) -> Vec<f32> {
+    let near = |i: usize, n: usize| i.saturating_sub(1)..(i + 2).min(n);
+    let mut along = Vec::with_capacity(values.len());
+    for row in values.chunks_exact(columns) {
+        along.extend((0..columns).map(|column| row[near(column, columns)].iter().sum::<f32>()));
+    }
     let rows = values.len() / columns;
-    let sum = |i: usize| {
-        let (row, column) = (i / columns, i % columns);
-        let near = |i: usize, n: usize| i.saturating_sub(1)..(i + 2).min(n);
-        let row_sum = |r: usize| near(column, columns).map(|c| values[r * columns + c]).sum::<f32>();
-        near(row, rows).map(row_sum).sum()
-    };
-    (0..values.len()).map(sum).collect()
+    let mut sums = vec![0.0; values.len()];
+    for (row, sums) in sums.chunks_exact_mut(columns).enumerate() {
+        for row in near(row, rows) {
+            sums.iter_mut().zip(&along[row * columns..]).for_each(|(sum, value)| *sum += value);
+        }
+    }
+    sums
 }
 
 /// An affine motion: the vector at the origin and how it changes per row and per column.
@@ -152,11 +141,13 @@ impl Affine {
 
     /// Takes this motion, times `factor`, from all vectors of a field.
     pub(super) fn subtract(&self, field: &mut Field, factor: f32) {
-        let columns = field.nodes().1;
-        for i in 0..field.vectors.len() {
-            let model = self.at(field.position(i / columns), field.position(i % columns));
-            let v = field.vectors[i];
-            field.vectors[i] = [v[0] - factor * model[0], v[1] - factor * model[1]];
+        let (rows, columns) = field.nodes();
+        let places = [rows, columns].map(|n| (0..n).map(|i| field.position(i)).collect::<Vec<_>>());
+        for (y, row) in places[0].iter().zip(field.vectors.chunks_exact_mut(columns)) {
+            for (x, v) in places[1].iter().zip(row) {
+                let model = self.at(*y, *x);
+                *v = [v[0] - factor * model[0], v[1] - factor * model[1]];
+            }
         }
     }
 
