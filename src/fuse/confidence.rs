@@ -296,6 +296,9 @@ fn close_gate(
     for (open, column) in rows.iter_mut().zip(columns) {
         *open = gate.at_node(*open, *column);
     }
+    if rows.iter().all(|open| *open == 1.0) {
+        return;
+    }
     for row in weights.chunks_mut(width) {
         for (part, open) in row.chunks_mut(GATE_CELL).zip(rows.iter()) {
             part.iter_mut().for_each(|weight| *weight *= open);

@@ -120,9 +120,11 @@ levels! {
     /// follow each other in `rows`.
     pub(crate) fn mask_response(out: &mut [f32], rows: &[f32]) {
         let (n, columns) = (out.len(), rows.len() / 3);
-        let lines: [&[f32]; 3] = std::array::from_fn(|k| &rows[k * columns..][..n + 2]);
+        let [above, here, below]: [&[f32]; 3] = std::array::from_fn(|k| &rows[k * columns..][..n + 2]);
         for x in 0..n {
-            let [above, here, below] = lines.map(|row| row[x] - 2.0 * row[x + 1] + row[x + 2]);
+            let above = above[x] - 2.0 * above[x + 1] + above[x + 2];
+            let here = here[x] - 2.0 * here[x + 1] + here[x + 2];
+            let below = below[x] - 2.0 * below[x + 1] + below[x + 2];
             out[x] = (above - 2.0 * here + below).abs();
         }
     }

@@ -3,12 +3,18 @@
 //! All values are finite; of equal ones it does not matter which is taken.
 
 use crate::kernels::levels;
+use crate::kernels::splat::LANES;
 
-/// Sorts the values at two places.
+/// Sorts the values at two places, lane by lane.
 #[inline(always)]
-fn order(values: &mut [f32; 9], a: usize, b: usize) {
+fn order(values: &mut [[f32; LANES]; 9], a: usize, b: usize) {
     let (p, q) = (values[a], values[b]);
-    (values[a], values[b]) = if p < q { (p, q) } else { (q, p) };
+    let (mut low, mut high) = (p, p);
+    for i in 0..LANES {
+        low[i] = if p[i] < q[i] { p[i] } else { q[i] };
+        high[i] = if p[i] < q[i] { q[i] } else { p[i] };
+    }
+    (values[a], values[b]) = (low, high);
 }
 
 /// Exchanges after which the value in the middle of nine is the fifth: the shortest such network [Paeth 1990].
@@ -55,12 +61,18 @@ levels! {
     pub(crate) fn median_of_nine(out: &mut [f32], rows: [&[f32]; 3], step: usize) {
         let n = out.len();
         let lines: [&[f32]; 9] = std::array::from_fn(|k| &rows[k / 3][k % 3 * step..][..n]);
-        for x in 0..n {
-            let mut values = lines.map(|line| line[x]);
+        for (k, out) in out.chunks_mut(LANES).enumerate() {
+            let mut values = [[0.0; LANES]; 9];
+            for (lane, line) in values.iter_mut().zip(lines) {
+                match line[k * LANES..].first_chunk::<LANES>() {
+                    Some(whole) => *lane = *whole,
+                    None => lane[..out.len()].copy_from_slice(&line[k * LANES..]),
+                }
+            }
             for (a, b) in EXCHANGES {
                 order(&mut values, a, b);
             }
-            out[x] = values[4];
+            out.copy_from_slice(&values[4][..out.len()]);
         }
     }
 

@@ -153,13 +153,18 @@ levels! {
     /// Panics if the slices differ in length or the margin is below 8.
     pub(crate) fn warp_row(out: &mut [f32], image: &Image<'_>, y: usize, dy: &[f32], dx: &[f32], unseen: f32) {
         assert!(dy.len() == out.len() && dx.len() == out.len() && image.margin >= 8, "one vector a sample");
-        for start in (0..out.len()).step_by(LANES) {
-            let n = LANES.min(out.len() - start);
+        let (whole, rest) = out.as_chunks_mut::<LANES>();
+        let moved = whole.iter_mut().zip(dy.as_chunks::<LANES>().0.iter().zip(dx.as_chunks::<LANES>().0));
+        for (k, (out, (dy, dx))) in moved.enumerate() {
+            *out = sixteen(image, y, k * LANES, dy, dx, unseen);
+        }
+        let (start, n) = (whole.len() * LANES, rest.len());
+        if n > 0 {
             let (mut ly, mut lx) = ([dy[start + n - 1]; LANES], [dx[start + n - 1]; LANES]);
             ly[..n].copy_from_slice(&dy[start..start + n]);
             lx[..n].copy_from_slice(&dx[start..start + n]);
             let moved = sixteen(image, y, start, &ly, &lx, unseen);
-            out[start..start + n].copy_from_slice(&moved[..n]);
+            rest.copy_from_slice(&moved[..n]);
         }
     }
 }
