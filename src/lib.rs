@@ -25,6 +25,7 @@
 pub mod cli;
 pub mod color;
 pub mod compare;
+mod cores;
 pub mod error;
 pub mod frame;
 pub mod fuse;

@@ -18,7 +18,7 @@ use super::mean;
 use crate::frame::Plane;
 use crate::kernels::CpuLevel;
 use crate::kernels::comparing::{
-    add_near, add_to_cells, agreement, inverse_tolerance, matched_difference, squared_without,
+    add_near, add_to_cells, agreement, inverse_tolerance, matched_difference, scale_cells, squared_without,
 };
 use crate::kernels::warp::warp_row;
 use crate::register::Field;
@@ -151,13 +151,13 @@ impl Judge {
         if !wanted {
             self.gate.nodes.fill(1.0);
         }
-        let (columns, gate) = (self.columns, &self.gate);
+        let (cpu, columns, gate) = (self.cpu, self.columns, &self.gate);
         if gate.nodes.iter().any(|open| *open < 1.0) {
             for &k in kept {
                 let field = candidates[k].field;
                 let bands = self.found[k].weights.par_chunks_mut(GATE_CELL * columns).enumerate();
                 bands.with_min_len(ROWS / GATE_CELL).for_each_init(Default::default, |scratch, (n, band)| {
-                    close_gate(gate, field, n * GATE_CELL + GATE_CELL / 2, columns, band, scratch);
+                    close_gate(cpu, gate, field, n * GATE_CELL + GATE_CELL / 2, columns, band, scratch);
                 });
             }
         }
@@ -282,6 +282,7 @@ fn mass(cpu: CpuLevel, weights: &[f32], field: &Field, (height, width): (usize, 
 
 /// Multiplies rows of a candidate's weights by the gate where the row `y` in their middle looks.
 fn close_gate(
+    cpu: CpuLevel,
     gate: &Glow,
     field: &Field,
     y: usize,
@@ -300,9 +301,7 @@ fn close_gate(
         return;
     }
     for row in weights.chunks_mut(width) {
-        for (part, open) in row.chunks_mut(GATE_CELL).zip(rows.iter()) {
-            part.iter_mut().for_each(|weight| *weight *= open);
-        }
+        scale_cells(cpu, row, rows);
     }
 }
 

@@ -101,6 +101,7 @@ impl Glow {
         let (start, a_cell) = (self.node(first), self.spacing as f32 / step);
         match a_cell {
             4.0 if start <= 0.0 => cells::<4>(&line[..=self.columns], start, out),
+            1.0 if start <= 0.0 => cells::<1>(&line[..=self.columns], start, out),
             2.0 if start <= 0.0 => cells::<2>(&line[..=self.columns], start, out),
             _ => out.iter_mut().enumerate().for_each(|(i, out)| *out = self.on_line(line, first + step * i as f32)),
         }
@@ -110,7 +111,8 @@ impl Glow {
     pub(super) fn ends(&self, y: f32, columns: usize, line: &mut Vec<f32>, ends: &mut Vec<f32>) {
         self.line(y, line);
         ends.clear();
-        ends.extend((0..=columns.div_ceil(LANES)).map(|n| self.on_line(line, (n * LANES) as f32)));
+        ends.resize(columns.div_ceil(LANES) + 1, 0.0);
+        self.on_row(line, 0.0, LANES as f32, ends);
     }
 
     /// A sample's position in nodes.
@@ -199,7 +201,7 @@ mod tests {
             let glow = Glow { spacing, rows: 2, columns, nodes };
             let mut line = Vec::new();
             glow.line(1.3, &mut line);
-            for (first, step) in [(0.0, 1.0), (0.0, 2.0), (0.5, 2.0), (0.0, 4.0), (1.5, 4.0), (7.0, 1.0)] {
+            for (first, step) in [(0.0, 1.0), (0.0, 2.0), (0.5, 2.0), (0.0, 4.0), (1.5, 4.0), (7.0, 1.0), (0.0, 16.0)] {
                 for length in [1, 3, 4 * columns - 1, 4 * columns, 6 * columns + 5] {
                     let mut out = vec![f32::NAN; length];
                     glow.on_row(&line, first, step, &mut out);

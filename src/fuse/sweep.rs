@@ -15,6 +15,7 @@ use super::lines::Lines;
 use super::observe::{BIN, Observation, Run};
 use super::psf::{Blur, Psf};
 use super::shares::{Shares, Stretch};
+use crate::cores::Cores;
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
 use crate::kernels::filters::filter_across;
@@ -119,10 +120,12 @@ impl Optics {
     ) {
         self.ready(tasks);
         let shares = Shares::new(out, self.grid.stride());
-        tasks.par_iter_mut().for_each(|scratch| {
+        let cores = Cores::new(tasks.len());
+        tasks.par_iter_mut().enumerate().for_each(|(task, scratch)| {
             while let Some(stretch) = shares.begin() {
-                self.fill(observation, stretch, picture, scratch, &work, &finish);
+                self.fill(observation, stretch, picture, scratch, &work, &finish, &|| cores.at_work(task));
             }
+            cores.done(task);
         });
     }
 
@@ -141,7 +144,9 @@ impl Optics {
         scratch: &mut Scratch,
         work: &impl Fn(&Run, Window<'_>),
         finish: &impl Fn(usize, &mut [f32], &[f32]),
+        here: &impl Fn(),
     ) {
+        here();
         let (mask, radius) = (self.ring - 1, self.psf[0].radius());
         scratch.resize(self.ring, self.grid.stride(), picture.is_some());
         let mut descent = self.descent(stretch.start());
@@ -162,6 +167,7 @@ impl Optics {
                 if !stretch.go_on() {
                     return;
                 }
+                here();
                 continue;
             }
             self.descend(&mut descent, observation, (picture, true), scratch, work);

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::prepare::{Level, sample_step};
-use super::refine::{Sample, State, median};
+use super::rank::median;
+use super::refine::{Sample, State};
 
 /// Share of the frame that must remain visible in both.
 const LEAST_OVERLAP: f64 = 0.15;
@@ -36,8 +37,8 @@ pub(super) fn best_candidates(
     let trial = |shift: &[i64; 2]| {
         let mut trial = trial(reference, moving, *shift, state, samples)?;
         center(&mut trial.residuals);
-        let mut magnitudes: Vec<f32> = trial.residuals.iter().map(|r| r.abs()).collect();
-        let typical = median(&mut magnitudes);
+        let magnitudes: Vec<f32> = trial.residuals.iter().map(|r| r.abs()).collect();
+        let typical = median(&magnitudes);
         Some((trial, typical))
     };
     let (trials, typical): (Vec<Trial>, Vec<f32>) = candidates.par_iter().filter_map(trial).unzip();
@@ -81,7 +82,7 @@ fn trial(reference: &Level, moving: &Level, shift: [i64; 2], state: &State, samp
 
 /// Takes the median off.
 fn center(residuals: &mut [f32]) {
-    let middle = median(&mut residuals.to_vec());
+    let middle = median(residuals);
     residuals.iter_mut().for_each(|r| *r -= middle);
 }
 

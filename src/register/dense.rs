@@ -9,6 +9,7 @@ use ndarray::ArrayView2;
 use super::field::Field;
 use super::nodes::{Acceptance, Found, Pass, Window};
 use super::prepare::{Level, Prepared, sample_step};
+use super::rank;
 use super::rigid::{bind, costs};
 use super::smooth::{Affine, median, smooth, spread};
 use super::{Estimate, Registrar, Shift};
@@ -326,9 +327,8 @@ fn settle_firmly(cpu: CpuLevel, field: &mut Field, found: &mut [Found], model: &
 /// For each node of the fine stage, whether a large window near it fitted badly: a residual above the `gate`, and a motion
 /// that may be its own.
 fn nodes_above(field: &Field, found: &[Found], gate: Gate) -> Vec<bool> {
-    let mut errors: Vec<f32> = found.iter().map(|f| f.error).collect();
-    let middle = errors.len() / 2;
-    let gate = gate.least.max(gate.share * *errors.select_nth_unstable_by(middle, f32::total_cmp).1);
+    let errors: Vec<f32> = found.iter().map(|f| f.error).collect();
+    let gate = gate.least.max(gate.share * rank::median(&errors));
     let (rows, columns) = field.nodes();
     let (height, width) = field.size();
     let is_bad = |node: &Found| node.error > gate && !node.bound;

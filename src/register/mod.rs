@@ -28,6 +28,7 @@ mod prepare;
 mod refine;
 mod rigid;
 mod scene;
+mod rank;
 mod smooth;
 mod spectrum;
 mod trust;

@@ -12,6 +12,7 @@ use crate::kernels::registration::{
     Brightness, NORMAL_SUMS, NormalRow, NormalSums, accumulate_normal, correlate_row, energy_row, weighted_rows,
 };
 
+use super::rank::median;
 use super::prepare::{Level, sample_step};
 use super::trust::{BlockEnergy, Trust};
 
@@ -81,12 +82,6 @@ impl Sample {
     }
 }
 
-/// The middle one of `values`, which are reordered; 0 if there are none.
-pub(super) fn median(values: &mut [f32]) -> f32 {
-    let middle = values.len() / 2;
-    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(middle, f32::total_cmp).1 }
-}
-
 /// Two levels of equal size to be aligned.
 pub(super) struct Aligner<'a> {
     pub(super) cpu: CpuLevel,
@@ -122,12 +117,12 @@ impl Aligner<'_> {
         for iteration in 0..iterations {
             let overlap = self.overlap(&state)?;
             let mut residuals = self.sample(&overlap, SAMPLES).residuals(&state);
-            let middle = median(&mut residuals);
+            let middle = median(&residuals);
             if iteration == 0 {
                 state.level += f64::from(middle);
             }
             residuals.iter_mut().for_each(|r| *r = (*r - middle).abs());
-            let scale = f64::from(median(&mut residuals)).max(SMALLEST_SCALE);
+            let scale = f64::from(median(&residuals)).max(SMALLEST_SCALE);
             let step = solve(&self.normal_sums(&overlap, &state, TUKEY * scale))?;
             let length = step[0].hypot(step[1]);
             let shorten = 1f64.min(1.0 / length.max(1e-12));
@@ -251,7 +246,7 @@ impl Aligner<'_> {
         }
         let mut residuals = self.sample(&overlap, SAMPLES).residuals(state);
         residuals.iter_mut().for_each(|r| *r = r.abs());
-        let scale = f64::from(median(&mut residuals)).max(SMALLEST_SCALE);
+        let scale = f64::from(median(&residuals)).max(SMALLEST_SCALE);
         Some(energy.trust(1.4826 * scale))
     }
 }

@@ -11,6 +11,7 @@
 
 use super::field::Field;
 use super::nodes::Found;
+use super::rank::median;
 use super::smooth::spread;
 
 /// Cost, as a share of the mean squared residual, up to which a vector follows the affine motion and from which it is
@@ -39,10 +40,8 @@ pub(super) fn bind(deviations: &mut Field, costs: &[f32], found: &mut [Found]) {
 /// What it costs to take each node and those around it to the affine motion, as a share of their squared residuals; of
 /// deviations as they were measured, not smoothed.
 pub(super) fn costs(deviations: &Field, found: &[Found]) -> Vec<f32> {
-    let mut errors: Vec<f32> = found.iter().map(|f| f.error).collect();
-    let middle = errors.len() / 2;
     // A residual above that of the middle node is misfit, which excuses nothing.
-    let most = *errors.select_nth_unstable_by(middle, f32::total_cmp).1;
+    let most = median(&found.iter().map(|f| f.error).collect::<Vec<_>>());
     let square = |f: &Found| f.error.min(most).powi(2);
     let cost = |([dy, dx], f): (&[f32; 2], &Found)| {
         let [down, both, right] = f.tensor;
