@@ -126,10 +126,10 @@ fn fuse(
 ) -> Result<()> {
     let send_ready = |enlarger: &mut FrameEnlarger, last: Option<u64>| -> Result<bool> {
         let ended = last.is_none();
-        // Nothing may block inside the pool: a frame is made there and sent from here.
-        let mut next = || control.timed(Stage::Fuse, 0, || pool.install(|| enlarger.next_ready(ended)));
-        while let Some(enlarged) = next().map_err(|e| e.at(Stage::Fuse, last))? {
-            control.timed(Stage::Fuse, 1, || ());
+        while enlarger.is_ready(ended) {
+            // Nothing may block inside the pool: a frame is made there and sent from here.
+            let enlarged = control.timed(Stage::Fuse, 1, || pool.install(|| enlarger.enlarge_next()));
+            let enlarged = enlarged.map_err(|e| e.at(Stage::Fuse, last))?;
             if output.send(enlarged).is_err() {
                 return Ok(false);
             }

@@ -135,7 +135,8 @@ impl Upscaler {
 
     fn ready(&mut self, ended: bool) -> Result<Vec<Enlarged>> {
         let mut refined = Vec::new();
-        while let Some(enlarged) = self.enlarger.next_ready(ended)? {
+        while self.enlarger.is_ready(ended) {
+            let enlarged = self.enlarger.enlarge_next()?;
             match &mut self.refining {
                 Some((refiner, holder)) => {
                     for made in refiner.refine(vec![enlarged])? {

@@ -124,18 +124,20 @@ impl FrameEnlarger {
         self.frames.push_back(Arc::new(frame));
     }
 
-    /// The next enlarged frame, if its neighbours are all here, or `ended` says that no more will come.
-    pub(super) fn next_ready(&mut self, ended: bool) -> Result<Option<Enlarged>> {
+    /// Whether the next frame can be enlarged: its neighbours are all here, or `ended` says that no more will come.
+    pub(super) fn is_ready(&mut self, ended: bool) -> bool {
         while self.frames.get(self.next).is_some_and(|frame| frame.frame.index < self.wanted.start) {
             self.advance();
         }
-        let Some(next) = self.frames.get(self.next) else { return Ok(None) };
-        if next.frame.index >= self.wanted.end || !(ended || self.window_is_complete()) {
-            return Ok(None);
-        }
+        let next = self.frames.get(self.next);
+        next.is_some_and(|next| next.frame.index < self.wanted.end) && (ended || self.window_is_complete())
+    }
+
+    /// The next frame, which [`Self::is_ready`], enlarged.
+    pub(super) fn enlarge_next(&mut self) -> Result<Enlarged> {
         let enlarged = self.enlarge(self.next)?;
         self.advance();
-        Ok(Some(enlarged))
+        Ok(enlarged)
     }
 
     /// Goes on to the next frame, and lets go of what only this one needed.
