@@ -1,42 +1,48 @@
 //! Which cores the threads of a loop run on.
 //!
-//! A system moves threads between cores, but not those that have just run: for some hundredths of a second two threads of one
-//! loop can share a core while another one idles, and each loop waits for its slowest part. Threads that find another one of
-//! their loop on their own core move to one that none of them is on. They stay free to be moved again: a thread that may
+//! A system moves threads between cores, but not those that have just run: for some hundredths of a second two threads of a
+//! pool can share a core while another one idles, and each loop waits for its slowest part. A thread that finds another one at
+//! work on its own core moves to one that none of them is on. They stay free to be moved again: a thread that may
 //! only run where another program runs is slower than one that shares.
 //!
 //! What this is not for: deciding how many threads there are, or which work is whose.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Where the tasks of one loop are at work.
+/// The core of each thread of a pool that is at work, one more than its number; 0 for those that are not. Threads of several pools
+/// that have the same number there share a place: at worst one of them moves in vain.
+static AT_WORK: [AtomicUsize; 64] = [const { AtomicUsize::new(0) }; 64];
+
+/// A piece of work that its thread does without waiting for others, from here to where this is dropped.
 #[derive(Debug)]
-pub(crate) struct Cores {
-    /// The core of each task, one more than its number; 0 for tasks that are not at work.
-    of: Vec<AtomicUsize>,
+pub(crate) struct Work {
+    own: Option<&'static AtomicUsize>,
 }
 
-impl Cores {
-    /// For a loop of so many tasks.
-    pub(crate) fn new(tasks: usize) -> Self {
-        Self { of: (0..tasks).map(|_| AtomicUsize::new(0)).collect() }
+impl Work {
+    /// Begins it, on another core if another thread is at work on this one.
+    pub(crate) fn begin() -> Self {
+        let work = Self { own: rayon::current_thread_index().and_then(|thread| AT_WORK.get(thread)) };
+        work.goes_on();
+        work
     }
 
-    /// Task `task` is at work on this thread, which moves to another core if another task is on this one.
-    pub(crate) fn at_work(&self, task: usize) {
-        let Some(own) = self.of.get(task) else { return };
-        let core = current();
+    /// Moves to another core if another thread has come to this one; to be called now and then where the work is long.
+    pub(crate) fn goes_on(&self) {
+        let (Some(own), core @ 1..) = (self.own, current()) else { return };
         own.store(core, Ordering::Relaxed);
-        let others = || self.of.iter().enumerate().filter(|(n, _)| *n != task).map(|(_, of)| of.load(Ordering::Relaxed));
-        if core > 0 && others().any(|other| other == core) {
+        let others =
+            || AT_WORK.iter().filter(|other| !std::ptr::eq(*other, own)).map(|other| other.load(Ordering::Relaxed));
+        if others().any(|other| other == core) {
             leave(core, others());
             own.store(current(), Ordering::Relaxed);
         }
     }
+}
 
-    /// Task `task` is not at work any more.
-    pub(crate) fn done(&self, task: usize) {
-        if let Some(own) = self.of.get(task) {
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Some(own) = self.own {
             own.store(0, Ordering::Relaxed);
         }
     }
@@ -70,3 +76,53 @@ fn current() -> usize {
 
 #[cfg(not(target_os = "linux"))]
 fn leave(_: usize, _: impl Iterator<Item = usize>) {}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use rustix::thread::{sched_getaffinity, sched_setaffinity};
+
+    #[test]
+    fn a_thread_leaves_its_core_and_stays_free_to_come_back() {
+        let allowed = sched_getaffinity(None).expect("where this thread may run");
+        // The system may move the thread back at once, though hardly every time.
+        let moved = (0..100).any(|_| {
+            let core = current();
+            leave(core, std::iter::empty());
+            core != current()
+        });
+        assert_eq!(moved, allowed.count() > 1, "there are {} cores", allowed.count());
+        assert!(sched_getaffinity(None).is_ok_and(|now| now == allowed), "it may still run everywhere");
+        let everywhere = 1..=rustix::thread::CpuSet::MAX_CPU;
+        leave(current(), everywhere);
+        assert!(sched_getaffinity(None).is_ok_and(|now| now == allowed), "there is no free core");
+    }
+
+    #[test]
+    fn threads_of_a_pool_that_work_on_one_core_part() {
+        let allowed = sched_getaffinity(None).expect("where this thread may run");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
+        let together = std::sync::Barrier::new(2);
+        let meet = |_: rayon::BroadcastContext<'_>| {
+            let mut first = allowed;
+            (0..rustix::thread::CpuSet::MAX_CPU)
+                .filter(|core| allowed.is_set(*core))
+                .skip(1)
+                .for_each(|core| first.unset(core));
+            let meeting = |_| {
+                together.wait();
+                let moved = sched_setaffinity(None, &first).and_then(|()| sched_setaffinity(None, &allowed));
+                let work = Work::begin();
+                together.wait();
+                work.goes_on();
+                let core = current();
+                together.wait();
+                moved.is_ok().then_some(core)
+            };
+            (0..50).map(meeting).collect::<Vec<_>>()
+        };
+        let met = pool.broadcast(meet);
+        let parted = met[0].iter().zip(&met[1]).filter(|(a, b)| a.is_some() && a != b).count();
+        assert!(2 * parted > met[0].len() || allowed.count() == 1, "parted {parted} times, {} cores", allowed.count());
+    }
+}

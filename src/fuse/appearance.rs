@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::coding::blockiness;
 use super::grid::mirrored;
+use crate::cores::Work;
 use crate::frame::{CodingError, ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
 use crate::kernels::comparing::{mask_response, squared_detail};
@@ -129,6 +130,7 @@ pub(super) fn over_windows<S: Default>(
     let (taps, radius) = (gauss(WINDOW.0, WINDOW.1), WINDOW.1 as usize);
     let scratch = || (vec![0.0; RING * columns], vec![0.0; columns + 2 * MARGIN], S::default());
     out.par_chunks_mut(ROWS * columns).enumerate().for_each_init(scratch, |(ring, row, scratch), (band, out)| {
+        let _here = Work::begin();
         let mut ready = (band * ROWS).saturating_sub(radius);
         for (i, out) in (band * ROWS..).zip(out.chunks_exact_mut(columns)) {
             let needed = (i + radius + 1).min(rows);

@@ -321,7 +321,8 @@ fn light(cpu: CpuLevel, differences: &[f32], (rows, columns): (usize, usize), no
     let scratch = || (vec![0.0; columns], vec![0.0; columns]);
     let cells: Vec<Vec<(f32, f32)>> = (0..cell_rows).into_par_iter().map_init(scratch, of_cells).collect();
     let cells = cells.concat();
-    let around = |n: usize, size: usize| [(-1, 0.5), (0, 1.0), (1, 0.5)].map(|(d, w)| (mirrored(n as isize + d, size), w));
+    let around =
+        |n: usize, size: usize| [(-1, 0.5), (0, 1.0), (1, 0.5)].map(|(d, w)| (mirrored(n as isize + d, size), w));
     let across: Vec<_> = (0..cell_columns).map(|x| around(x, cell_columns)).collect();
     let node = |down: &[(usize, f32); 3], across: &[(usize, f32); 3]| {
         let (mut sum, mut count) = (0.0, GLOW_PRIOR);

@@ -206,7 +206,11 @@ mod tests {
                     let mut out = vec![f32::NAN; length];
                     glow.on_row(&line, first, step, &mut out);
                     let wanted = |i: usize| glow.on_line(&line, first + step * i as f32);
-                    assert_eq!(out, (0..length).map(wanted).collect::<Vec<_>>(), "{spacing}, {columns}: {first}, {step}");
+                    assert_eq!(
+                        out,
+                        (0..length).map(wanted).collect::<Vec<_>>(),
+                        "{spacing}, {columns}: {first}, {step}"
+                    );
                 }
             }
         }

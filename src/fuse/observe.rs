@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::grid::{Grid, MARGIN};
 use super::light::Glow;
+use crate::cores::Work;
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
 use crate::kernels::places::{JobList, Places, place_row};
@@ -148,6 +149,7 @@ impl Observation {
         let rows = self.maps.0.input;
         let others = &mut self.chunks[bands..self.frames * bands];
         others.par_iter_mut().enumerate().for_each(|(n, chunk)| {
+            let _here = Work::begin();
             let (neighbour, band) = (&neighbours[n / bands], n % bands);
             let range = band * BAND..((band + 1) * BAND).min(rows);
             geometry.build(chunk, range, neighbour.field, |y| &neighbour.weights[y * columns..][..columns]);

@@ -15,7 +15,7 @@ use super::lines::Lines;
 use super::observe::{BIN, Observation, Run};
 use super::psf::{Blur, Psf};
 use super::shares::{Shares, Stretch};
-use crate::cores::Cores;
+use crate::cores::Work;
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
 use crate::kernels::filters::filter_across;
@@ -120,12 +120,10 @@ impl Optics {
     ) {
         self.ready(tasks);
         let shares = Shares::new(out, self.grid.stride());
-        let cores = Cores::new(tasks.len());
-        tasks.par_iter_mut().enumerate().for_each(|(task, scratch)| {
+        tasks.par_iter_mut().for_each(|scratch| {
             while let Some(stretch) = shares.begin() {
-                self.fill(observation, stretch, picture, scratch, &work, &finish, &|| cores.at_work(task));
+                self.fill(observation, stretch, picture, scratch, &work, &finish);
             }
-            cores.done(task);
         });
     }
 
@@ -144,9 +142,8 @@ impl Optics {
         scratch: &mut Scratch,
         work: &impl Fn(&Run, Window<'_>),
         finish: &impl Fn(usize, &mut [f32], &[f32]),
-        here: &impl Fn(),
     ) {
-        here();
+        let here = Work::begin();
         let (mask, radius) = (self.ring - 1, self.psf[0].radius());
         scratch.resize(self.ring, self.grid.stride(), picture.is_some());
         let mut descent = self.descent(stretch.start());
@@ -167,7 +164,7 @@ impl Optics {
                 if !stretch.go_on() {
                     return;
                 }
-                here();
+                here.goes_on();
                 continue;
             }
             self.descend(&mut descent, observation, (picture, true), scratch, work);

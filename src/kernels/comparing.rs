@@ -180,7 +180,8 @@ mod tests {
                 mask_response(level, &mut out, &rows);
             }
             7 => {
-                let cells = [noise(1, n), noise(2, n)].map(|places| places.iter().map(|p| p / 16.0).collect::<Vec<_>>());
+                let cells =
+                    [noise(1, n), noise(2, n)].map(|places| places.iter().map(|p| p / 16.0).collect::<Vec<_>>());
                 add_to_cells(level, &mut out, &noise(3, 4 * n), (&cells[0], &cells[1]), (1, n));
             }
             8 => scale_cells(level, &mut out, &a[..n.div_ceil(4)]),

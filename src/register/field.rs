@@ -90,7 +90,8 @@ impl Field {
         assert!(dy.len() == dx.len() && step > 0.0, "as many rows as columns, from left to right");
         // A place before the first node, and then so many from node to node: what frames, their chroma and cells of pixels ask for.
         let (start, a_cell) = ((x0 - self.position(0)) / self.spacing as f32, self.spacing as f32 / step);
-        let even = (-BEYOND..=BEYOND / a_cell - BEYOND).contains(&start) && dy.len() as f32 <= self.columns as f32 * a_cell;
+        let even =
+            (-BEYOND..=BEYOND / a_cell - BEYOND).contains(&start) && dy.len() as f32 <= self.columns as f32 * a_cell;
         if even && self.columns > 1 {
             match a_cell {
                 2.0 => return self.cells::<2>(y, start, dy, dx),
@@ -135,6 +136,13 @@ impl Field {
             [dy[i], dx[i]] = mix(left, right, start + i as f32 / S as f32);
         }
         let ((dy, dy_rest), (dx, dx_rest)) = (dy[lead..].as_chunks_mut::<S>(), dx[lead..].as_chunks_mut::<S>());
+        // What does not fill a cell lies in the one that follows, or half of it behind the last node.
+        let column = dy.len().min(self.columns - 2);
+        let beyond = (dy.len() - column) as f32;
+        let [before, last] = [column, column + 1].map(node);
+        for (i, (dy, dx)) in dy_rest.iter_mut().zip(dx_rest).enumerate() {
+            [*dy, *dx] = mix(before, last, part(i, beyond));
+        }
         for (column, (dy, dx)) in dy.iter_mut().zip(dx).enumerate() {
             if column > 0 {
                 (left, right) = (right, node((column + 1).min(self.columns - 1)));
@@ -143,10 +151,6 @@ impl Field {
                 dy[i] = left[0] + part(i, 0.0) * (right[0] - left[0]);
                 dx[i] = left[1] + part(i, 0.0) * (right[1] - left[1]);
             }
-        }
-        let [before, last] = [self.columns - 2, self.columns - 1].map(node);
-        for (i, (dy, dx)) in dy_rest.iter_mut().zip(dx_rest).enumerate() {
-            [*dy, *dx] = mix(before, last, part(i, 1.0));
         }
     }
 
@@ -293,8 +297,17 @@ mod tests {
     fn a_row_is_what_the_positions_give_one_by_one() {
         for (height, width, spacing) in [(1, 1, 8), (3, 9, 8), (40, 67, 8), (17, 30, 4), (8, 200, 4)] {
             let field = rough(height, width, spacing);
-            let rows = [(0.0, 0.0, 1.0), (5.5, -20.25, 1.0), (100.0, 0.5, 2.0), (11.5, 3.5, 0.5), (3.0, 1.5, 4.0), (7.0, 0.0, 2.0)];
-            for ((y, x0, step), length) in rows.into_iter().flat_map(|row| [width + 30, width, width / 2, width / 4].map(|n| (row, n))) {
+            let rows = [
+                (0.0, 0.0, 1.0),
+                (5.5, -20.25, 1.0),
+                (100.0, 0.5, 2.0),
+                (11.5, 3.5, 0.5),
+                (3.0, 1.5, 4.0),
+                (7.0, 0.0, 2.0),
+            ];
+            for ((y, x0, step), length) in
+                rows.into_iter().flat_map(|row| [width + 30, width, width / 2, width / 4].map(|n| (row, n)))
+            {
                 let (mut dy, mut dx) = (vec![0.0; length], vec![0.0; length]);
                 field.row(y, x0, step, &mut dy, &mut dx);
                 for (i, got) in dy.iter().zip(&dx).enumerate() {

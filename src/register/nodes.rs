@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::cores::Work;
 use crate::kernels::CpuLevel;
 use crate::kernels::patches::{
     AREA, Lookup, PatchLanes, PatchSums, Template, WIDEST, load_template, measure_patch, patch_weight,
@@ -104,6 +105,7 @@ impl Pass<'_> {
         let before = field.clone();
         let tasks = field.vectors.par_chunks_mut(columns * BAND).zip(found.par_chunks_mut(columns * BAND));
         tasks.enumerate().for_each(|(band, (vectors, found))| {
+            let _here = Work::begin();
             let first = band * BAND * columns;
             let (mut searcher, mut lanes) = (Searcher::new(self), PatchLanes::new());
             for i in 0..vectors.len() {

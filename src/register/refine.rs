@@ -12,8 +12,8 @@ use crate::kernels::registration::{
     Brightness, NORMAL_SUMS, NormalRow, NormalSums, accumulate_normal, correlate_row, energy_row, weighted_rows,
 };
 
-use super::rank::median;
 use super::prepare::{Level, sample_step};
+use super::rank::median;
 use super::trust::{BlockEnergy, Trust};
 
 /// Pixels left out at each border: interpolation and gradient reach that far, and smoothing has mirrored there.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const BASE: &[&str] = &["frame", "color", "light", "kernels", "error"];
+const BASE: &[&str] = &["frame", "color", "light", "kernels", "cores", "error"];
 const STAGES: &[&str] = &["media", "resample", "register", "fuse", "refine", "metrics"];
 const DRIVERS: &[&str] = &["pipeline", "report", "train"];
 
@@ -60,7 +60,7 @@ const OWNERS: &[(&str, Owner)] = &[
     ("bytesize", Only(&["cli"])),
     ("blake3", Only(&["segment"])),
     ("bytemuck", Only(&["segment"])),
-    ("rustix", Only(&["segment"])),
+    ("rustix", Only(&["cores", "segment"])),
     ("serde_json", Only(&["cli", "compare", "report", "segment", "refine", "train"])),
     ("crossbeam", Only(&["pipeline"])),
     ("ffmpeg_next", Only(&["media"])),
