@@ -2,8 +2,8 @@
 //!
 //! A system moves threads between cores, but not those that have just run: for some hundredths of a second two threads of a
 //! pool can share a core while another one idles, and each loop waits for its slowest part. A thread that finds another one at
-//! work on its own core moves to one that none of them is on. They stay free to be moved again: a thread that may
-//! only run where another program runs is slower than one that shares.
+//! work on its own core moves to one that none of them is on. It stays free to be moved again: a thread that may only run where
+//! another program runs is slower than one that shares.
 //!
 //! What this is not for: deciding how many threads there are, or which work is whose.
 
@@ -80,7 +80,7 @@ fn leave(_: usize, _: impl Iterator<Item = usize>) {}
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use rustix::thread::{sched_getaffinity, sched_setaffinity};
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
     #[test]
     fn a_thread_leaves_its_core_and_stays_free_to_come_back() {
@@ -93,7 +93,7 @@ mod tests {
         });
         assert_eq!(moved, allowed.count() > 1, "there are {} cores", allowed.count());
         assert!(sched_getaffinity(None).is_ok_and(|now| now == allowed), "it may still run everywhere");
-        let everywhere = 1..=rustix::thread::CpuSet::MAX_CPU;
+        let everywhere = 1..=CpuSet::MAX_CPU;
         leave(current(), everywhere);
         assert!(sched_getaffinity(None).is_ok_and(|now| now == allowed), "there is no free core");
     }
@@ -105,10 +105,8 @@ mod tests {
         let together = std::sync::Barrier::new(2);
         let meet = |_: rayon::BroadcastContext<'_>| {
             let mut first = allowed;
-            (0..rustix::thread::CpuSet::MAX_CPU)
-                .filter(|core| allowed.is_set(*core))
-                .skip(1)
-                .for_each(|core| first.unset(core));
+            let cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+            cores.skip(1).for_each(|core| first.unset(core));
             let meeting = |_| {
                 together.wait();
                 let moved = sched_setaffinity(None, &first).and_then(|()| sched_setaffinity(None, &allowed));

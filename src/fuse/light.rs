@@ -100,9 +100,9 @@ impl Glow {
     pub(super) fn on_row(&self, line: &[f32], first: f32, step: f32, out: &mut [f32]) {
         let (start, a_cell) = (self.node(first), self.spacing as f32 / step);
         match a_cell {
-            4.0 if start <= 0.0 => cells::<4>(&line[..=self.columns], start, out),
             1.0 if start <= 0.0 => cells::<1>(&line[..=self.columns], start, out),
             2.0 if start <= 0.0 => cells::<2>(&line[..=self.columns], start, out),
+            4.0 if start <= 0.0 => cells::<4>(&line[..=self.columns], start, out),
             _ => out.iter_mut().enumerate().for_each(|(i, out)| *out = self.on_line(line, first + step * i as f32)),
         }
     }
