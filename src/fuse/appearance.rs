@@ -166,31 +166,45 @@ fn along_row(cpu: CpuLevel, out: &mut [f32], row: &[f32], taps: &[f32]) {
     weighted_sum(cpu, out, row, &places[..taps.len()], taps, false);
 }
 
-/// Median of magnitudes, to 1/32, from a histogram.
-pub(super) fn median(values: impl Iterator<Item = f32>) -> Option<f32> {
-    let mut counts = [0u32; 2048];
-    let mut total = 0u32;
-    for value in values {
-        counts[((value * 32.0) as usize).min(2047)] += 1;
-        total += 1;
+/// Magnitudes, counted in steps of 1/32.
+pub(super) struct Magnitudes {
+    counts: [u32; 2048],
+    total: u32,
+}
+
+impl Magnitudes {
+    pub(super) fn new() -> Self {
+        Self { counts: [0; 2048], total: 0 }
     }
-    let mut below = 0;
-    let bin = counts.iter().position(|count| {
-        below += count;
-        2 * below >= total
-    });
-    (total > 0).then_some((bin? as f32 + 0.5) / 32.0)
+
+    /// Counts some more.
+    pub(super) fn add(&mut self, values: impl Iterator<Item = f32>) {
+        for value in values {
+            self.counts[((value * 32.0) as usize).min(2047)] += 1;
+            self.total += 1;
+        }
+    }
+
+    /// The middle one; `None` if there are none.
+    pub(super) fn median(&self) -> Option<f32> {
+        let mut below = 0;
+        let bin = self.counts.iter().position(|count| {
+            below += count;
+            2 * below >= self.total
+        });
+        (self.total > 0).then_some((bin? as f32 + 0.5) / 32.0)
+    }
 }
 
 /// Noise from one frame: median response of the mask [1 -2 1; -2 4 -2; 1 -2 1] (Immerkaer 1996,
 /// doi:10.1006/cviu.1996.0060) on every fourth row of a plane of so many columns.
 fn spatial_noise(cpu: CpuLevel, plane: &[f32], columns: usize) -> f32 {
-    let (rows, inner) = (plane.len() / columns, columns.saturating_sub(2));
-    let mut responses = vec![0.0; (1..rows.saturating_sub(1)).step_by(4).len() * inner];
-    if inner > 0 {
-        for (n, out) in responses.chunks_exact_mut(inner).enumerate() {
-            mask_response(cpu, out, &plane[4 * n * columns..][..3 * columns]);
-        }
+    let rows = if columns > 2 { plane.len() / columns } else { 0 };
+    let mut responses = vec![0.0; columns.saturating_sub(2)];
+    let mut magnitudes = Magnitudes::new();
+    for above in (0..rows.saturating_sub(2)).step_by(4) {
+        mask_response(cpu, &mut responses, &plane[above * columns..][..3 * columns]);
+        magnitudes.add(responses.iter().copied());
     }
-    median(responses.into_iter()).map_or(0.0, |m| 1.4826 * m / 6.0)
+    magnitudes.median().map_or(0.0, |m| 1.4826 * m / 6.0)
 }

@@ -11,14 +11,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::appearance::{Appearance, MARGIN, median, over_windows};
+use super::appearance::{Appearance, MARGIN, Magnitudes, over_windows};
 use super::grid::mirrored;
 use super::light::Glow;
 use super::mean;
 use crate::frame::Plane;
 use crate::kernels::CpuLevel;
 use crate::kernels::comparing::{
-    add_near, add_to_cells, agreement, inverse_tolerance, matched_difference, scale_cells, squared_without,
+    CELL, add_near, add_to_cells, agreement, inverse_tolerance, matched_difference, scale_cells, squared_without,
 };
 use crate::kernels::warp::warp_row;
 use crate::register::Field;
@@ -43,7 +43,7 @@ const GLOW_CELL: usize = 16;
 /// Pixels of a cell that stand for no difference in light.
 const GLOW_PRIOR: f32 = 64.0;
 /// Pixels of a side of the cells that the gate is made of.
-const GATE_CELL: usize = 4;
+const GATE_CELL: usize = CELL;
 /// Rows of a task.
 const ROWS: usize = 32;
 
@@ -361,6 +361,7 @@ fn continue_outwards(row: &mut [f32], inside: &Range<usize>) {
 /// Noise from blurred differences of two frames: robust deviation, over the root of 2 frames and of the blur.
 fn temporal_noise(differences: &[f32], columns: usize) -> f32 {
     let rows = differences.chunks_exact(columns).step_by(4);
-    let seen = rows.flatten().map(|d| d.abs()).filter(|d| *d < LARGEST);
-    median(seen).map_or(f32::INFINITY, |d| 1.4826 * d / (std::f32::consts::SQRT_2 * NOISE_LEFT))
+    let mut magnitudes = Magnitudes::new();
+    magnitudes.add(rows.flatten().map(|d| d.abs()).filter(|d| *d < LARGEST));
+    magnitudes.median().map_or(f32::INFINITY, |d| 1.4826 * d / (std::f32::consts::SQRT_2 * NOISE_LEFT))
 }

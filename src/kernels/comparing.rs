@@ -3,6 +3,11 @@
 use crate::kernels::levels;
 use crate::kernels::splat::LANES;
 
+/// Values of a row that share a cell in [`add_to_cells`] and [`scale_cells`].
+pub(crate) const CELL: usize = 4;
+/// Cells of a lane.
+const CELLS: usize = LANES / CELL;
+
 levels! {
     /// Weight of a sample whose mean squared difference to the reference is `difference`, in place.
     ///
@@ -95,38 +100,38 @@ levels! {
         }
     }
 
-    /// Adds the sum of every four `weights` (fewer at the end) to the one of `sums`, cells by rows and columns, that lies at its place in
+    /// Adds the sum of every [`CELL`] `weights` (fewer at the end) to the one of `sums`, cells by rows and columns, that lies at its place in
     /// `seen` (rows, columns; in cells, rounded), if there is one.
     pub(crate) fn add_to_cells(sums: &mut [f32], weights: &[f32], seen: (&[f32], &[f32]), cells: (usize, usize)) {
         let (rows, columns) = (cells.0 as i32, cells.1 as i32);
-        let parts = weights.chunks(LANES).zip(seen.0.chunks(LANES / 4).zip(seen.1.chunks(LANES / 4)));
+        let parts = weights.chunks(LANES).zip(seen.0.chunks(CELLS).zip(seen.1.chunks(CELLS)));
         for (weights, (seen_rows, seen_columns)) in parts {
-            let (mut lane, mut place) = ([0.0; LANES], [[-1.0; LANES / 4]; 2]);
+            let (mut lane, mut place) = ([0.0; LANES], [[-1.0; CELLS]; 2]);
             lane[..weights.len()].copy_from_slice(weights);
             place[0][..seen_rows.len()].copy_from_slice(seen_rows);
             place[1][..seen_columns.len()].copy_from_slice(seen_columns);
             // One more, so that rounding towards zero is rounding down.
             let [r, c] = place.map(|place| place.map(|p| (p + 1.5) as i32 - 1));
-            for n in 0..LANES / 4 {
+            for n in 0..CELLS {
                 if (0..rows).contains(&r[n]) && (0..columns).contains(&c[n]) {
-                    let four = &lane[4 * n..4 * n + 4];
-                    sums[(r[n] * columns + c[n]) as usize] += four[0] + four[1] + four[2] + four[3];
+                    let [first, second, third, last] = lane.as_chunks::<CELL>().0[n];
+                    sums[(r[n] * columns + c[n]) as usize] += first + second + third + last;
                 }
             }
         }
     }
 
-    /// Every four values of `row` (fewer at the end) times the one of `shares` that is theirs.
+    /// Every [`CELL`] values of `row` (fewer at the end) times the one of `shares` that is theirs.
     pub(crate) fn scale_cells(row: &mut [f32], shares: &[f32]) {
-        for (lane, shares) in row.chunks_mut(LANES).zip(shares.chunks(LANES / 4)) {
-            if let (Some(lane), Some(shares)) = (lane.first_chunk_mut::<LANES>(), shares.first_chunk::<4>()) {
+        for (lane, shares) in row.chunks_mut(LANES).zip(shares.chunks(CELLS)) {
+            if let (Some(lane), Some(shares)) = (lane.first_chunk_mut::<LANES>(), shares.first_chunk::<CELLS>()) {
                 for (i, value) in lane.iter_mut().enumerate() {
-                    *value *= shares[i / 4];
+                    *value *= shares[i / CELL];
                 }
                 continue;
             }
             for (i, value) in lane.iter_mut().enumerate() {
-                *value *= shares[i / 4];
+                *value *= shares[i / CELL];
             }
         }
     }
@@ -182,9 +187,9 @@ mod tests {
             7 => {
                 let cells =
                     [noise(1, n), noise(2, n)].map(|places| places.iter().map(|p| p / 16.0).collect::<Vec<_>>());
-                add_to_cells(level, &mut out, &noise(3, 4 * n), (&cells[0], &cells[1]), (1, n));
+                add_to_cells(level, &mut out, &noise(3, CELL * n), (&cells[0], &cells[1]), (1, n));
             }
-            8 => scale_cells(level, &mut out, &a[..n.div_ceil(4)]),
+            8 => scale_cells(level, &mut out, &a[..n.div_ceil(CELL)]),
             _ => in_other_light(level, &mut out, &a, (0.9, 2.0), &data),
         }
         bits(&out)
