@@ -17,12 +17,15 @@ static AT_WORK: [AtomicUsize; 64] = [const { AtomicUsize::new(0) }; 64];
 #[derive(Debug)]
 pub(crate) struct Work {
     own: Option<&'static AtomicUsize>,
+    /// Whether it is part of another one.
+    nested: bool,
 }
 
 impl Work {
     /// Begins it, on another core if another thread is at work on this one.
     pub(crate) fn begin() -> Self {
-        let work = Self { own: rayon::current_thread_index().and_then(|thread| AT_WORK.get(thread)) };
+        let own = rayon::current_thread_index().and_then(|thread| AT_WORK.get(thread));
+        let work = Self { own, nested: own.is_some_and(|own| own.load(Ordering::Relaxed) != 0) };
         work.goes_on();
         work
     }
@@ -40,9 +43,25 @@ impl Work {
     }
 }
 
+/// Does `other` on a thread of its own beside `here`, on another core if there is a free one; returns what both give.
+pub(crate) fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    let core = current();
+    let apart = move || {
+        if core > 0 && current() == core {
+            leave(core, AT_WORK.iter().map(|other| other.load(Ordering::Relaxed)));
+        }
+        other()
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(apart);
+        let here = here();
+        (other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), here)
+    })
+}
+
 impl Drop for Work {
     fn drop(&mut self) {
-        if let Some(own) = self.own {
+        if let Some(own) = self.own.filter(|_| !self.nested) {
             own.store(0, Ordering::Relaxed);
         }
     }

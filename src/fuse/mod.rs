@@ -34,6 +34,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
+use crate::cores::Work;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
@@ -283,6 +284,7 @@ impl Reconstructor {
         // Luma and chroma share nothing: where one of them is not parallel, the other one fills in.
         let groups: Vec<_> = groups.collect();
         let told = groups.into_par_iter().flat_map_iter(|(group, out)| {
+            let _here = Work::begin();
             let weights: Vec<_> = kept.iter().map(|&k| reduce(judge.weights(k), &self.from, group.log2)).collect();
             let moved: Vec<_> =
                 kept.iter().zip(&weights).map(|(&k, weights)| Moved { field: candidates[k].field, weights }).collect();

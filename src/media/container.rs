@@ -4,11 +4,10 @@ use std::ffi::CStr;
 
 use ffmpeg_next::ffi;
 
-use super::copied::CopiedStreams;
+use super::copied::{CopiedStreams, SecondReading};
 use super::encoder::Encoder;
 use super::ffi::{Dictionary, c_string, check, copied, known, rational, rescale};
 use super::info::VideoInfo;
-use super::open::InputSpec;
 use super::side_data::{DISPLAY_MATRIX, add_to_stream, hdr_packet_kind};
 use super::stream_copy::{EXPERIMENTAL, Kept, MICROSECONDS, copy_tags, is_stale_stream_tag, new_stream};
 use super::writer::{Cut, OutputSpec};
@@ -113,7 +112,7 @@ pub(super) fn find_format(spec: &OutputSpec) -> Result<*const ffi::AVOutputForma
 pub(super) unsafe fn add_streams(
     output: &OutputContext,
     encoder: &Encoder,
-    input: &InputSpec,
+    again: Option<SecondReading>,
     source: &VideoInfo,
     upright: bool,
     cut: Option<Cut>,
@@ -136,22 +135,21 @@ pub(super) unsafe fn add_streams(
             }
             Ok(())
         };
-        if input.is_pipe() || input.is_sequence() || (*(*raw).oformat).video_codec as i32 == 0 {
+        let Some(again) = again.filter(|_| (*(*raw).oformat).video_codec as i32 != 0) else {
             add_picture(std::ptr::null(), &[])?;
             return Ok((None, stream));
-        }
+        };
         let name = copied((*(*raw).oformat).name);
         if name.starts_with("image2") || name == "yuv4mpegpipe" || name == "rawvideo" {
             // Containers of pictures alone: what else there was is reported by name.
             add_picture(std::ptr::null(), &[])?;
-            let others =
-                super::probe::MediaInfo::probe(input)?.streams.into_iter().filter(|s| s.index != source.stream);
+            let others = again.media_info().streams.into_iter().filter(|s| s.index != source.stream);
             kept.dropped.extend(
                 others.map(|s| format!("stream {}, {:?} {}: {name} holds pictures only", s.index, s.kind, s.codec)),
             );
             return Ok((None, stream));
         }
-        let copied = CopiedStreams::plan(input, source.stream, raw, kept, add_picture)?;
+        let copied = CopiedStreams::plan(again, source.stream, raw, kept, add_picture)?;
         copy_tags((*copied.source()).metadata, &mut (*raw).metadata, is_stale_tag)?;
         copy_chapters(copied.source(), raw, kept_part(&copied, source, cut))?;
         Ok((Some(copied), stream))

@@ -9,7 +9,9 @@ use std::ffi::c_int;
 use ffmpeg_next::ffi;
 
 use super::ffi::{NO_TIME, Packet, check, error_text, rescale};
+use super::log;
 use super::open::{Input, InputSpec};
+use super::probe::MediaInfo;
 use super::stream_copy::{Kept, MICROSECONDS, add_stream, has_edit_lists};
 use super::subtitle::{Conversion, SubtitleConverter};
 use crate::error::{Kind, Result};
@@ -23,7 +25,28 @@ pub(super) struct Route {
     pub(super) last_dts: Option<i64>,
 }
 
-/// The second reading of the source, for what is copied.
+/// A source that is opened a second time, for what is copied from it.
+#[derive(Debug)]
+pub struct SecondReading(Input);
+
+impl SecondReading {
+    /// Opens `spec` again; `None` for what cannot be read twice, or has nothing but pictures.
+    ///
+    /// # Errors
+    /// As for [`super::VideoReader::open`].
+    pub fn open(spec: &InputSpec) -> Option<Result<Self>> {
+        // The first reading tells what is wrong with the file.
+        let open = || log::repeating(|| Input::open(spec).map(Self));
+        (!spec.is_pipe() && !spec.is_sequence()).then(open)
+    }
+
+    /// The container as a whole.
+    pub(super) fn media_info(&self) -> MediaInfo {
+        MediaInfo::of(&self.0)
+    }
+}
+
+/// What is copied, read as far as the picture has been written.
 #[derive(Debug)]
 pub(super) struct CopiedStreams {
     input: Input,
@@ -45,18 +68,17 @@ pub(super) struct CopiedStreams {
 }
 
 impl CopiedStreams {
-    /// Opens the source again and adds a stream to `output` for each one to keep, the picture's by `add_picture`.
+    /// Adds a stream to `output` for each one of the source to keep, the picture's by `add_picture`.
     ///
     /// # Safety
     /// `output` is a fresh output context.
     pub(super) unsafe fn plan(
-        spec: &InputSpec,
+        SecondReading(input): SecondReading,
         picture: usize,
         output: *mut ffi::AVFormatContext,
         kept: &mut Kept,
         mut add_picture: impl FnMut(*const ffi::AVStream, &[(i32, Vec<u8>)]) -> Result<()>,
     ) -> Result<Self> {
-        let input = Input::open(spec)?;
         let mut routes = Vec::new();
         for (index, stream) in input.streams().iter().copied().enumerate() {
             // SAFETY: streams of the input just opened; `output` by the caller's promise.

@@ -2,10 +2,13 @@
 //!
 //! Demuxers and decoders report much of the damage in a file only in words (a file that ends early, concealed
 //! macroblocks), so their error messages are counted as damage, and shown if the user wants details. Messages of
-//! other parts are kept as the likely cause of the next failed call.
+//! other parts are kept as the likely cause of the next failed call. Several files may be open at once: what the thread of a
+//! call has said goes before what others have.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_int, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
 use ffmpeg_next::ffi;
@@ -15,13 +18,23 @@ const KEPT: usize = 64;
 
 #[derive(Debug, Default)]
 struct Collected {
-    lines: VecDeque<String>,
+    /// The thread that said it, and what it said.
+    lines: VecDeque<(u64, String)>,
     input_errors: u64,
     last_input_error: String,
 }
 
 static COLLECTED: Mutex<Option<Collected>> = Mutex::new(None);
 static INSTALLED: Once = Once::new();
+/// Number of the next thread that says something.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    /// Number of this thread, 0 as long as it has none.
+    static NUMBER: Cell<u64> = const { Cell::new(0) };
+    /// Whether what this thread says of an input is known already.
+    static REPEATING: Cell<bool> = const { Cell::new(false) };
+}
 
 fn with<T>(f: impl FnOnce(&mut Collected) -> T) -> T {
     f(COLLECTED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Collected::default))
@@ -53,14 +66,37 @@ pub(super) fn input_errors() -> (u64, String) {
     with(|c| (c.input_errors, c.last_input_error.clone()))
 }
 
-/// The last message, if any: the likely cause of a call that has just failed.
+/// The last message, if any, of this thread rather than of others (codecs have threads of their own): the likely cause of a call
+/// that has just failed.
 pub(super) fn last_message() -> Option<String> {
-    with(|c| c.lines.back().cloned())
+    let this = this_thread();
+    with(|c| {
+        let own = c.lines.iter().rfind(|(thread, _)| *thread == this);
+        own.or(c.lines.back()).map(|(_, line)| line.clone())
+    })
 }
 
-/// Drops what was said so far, before a call whose failure its own words are to explain.
+/// Drops what this thread said so far, before a call whose failure its own words are to explain.
 pub(super) fn forget() {
-    with(|c| c.lines.clear());
+    let this = this_thread();
+    with(|c| c.lines.retain(|(thread, _)| *thread != this));
+}
+
+/// Does what has been done before with the same input: what this thread says of it meanwhile is not counted again.
+pub(super) fn repeating<T>(work: impl FnOnce() -> T) -> T {
+    let before = REPEATING.replace(true);
+    let done = work();
+    REPEATING.set(before);
+    done
+}
+
+fn this_thread() -> u64 {
+    NUMBER.with(|number| {
+        if number.get() == 0 {
+            number.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        number.get()
+    })
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -77,7 +113,8 @@ unsafe extern "C" fn collect(context: *mut c_void, level: c_int, format: *const 
     // SAFETY: the function above terminates the line.
     let text = unsafe { super::ffi::copied(line.as_ptr()) }.trim().to_owned();
     // SAFETY: `context` is null or points to an object that starts with its class.
-    let of_input = unsafe { reads_input(context) };
+    let of_input = !REPEATING.get() && unsafe { reads_input(context) };
+    let this = this_thread();
     with(|c| {
         if of_input {
             c.input_errors += 1;
@@ -86,7 +123,7 @@ unsafe extern "C" fn collect(context: *mut c_void, level: c_int, format: *const 
         if c.lines.len() == KEPT {
             c.lines.pop_front();
         }
-        c.lines.push_back(text);
+        c.lines.push_back((this, text));
     });
 }
 

@@ -36,6 +36,7 @@ mod subtitle;
 mod target;
 mod writer;
 
+pub use copied::SecondReading;
 pub use encoded::{EncodedReader, EncodedWriter, MOST_DELAY};
 pub use encoder::EncoderSpec;
 pub use heap::use_one_heap;

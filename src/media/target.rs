@@ -16,8 +16,8 @@ use super::open::{file_url, folder_of, is_sequence_pattern, sequence_files, sequ
 use crate::error::{Error, Kind, Result};
 
 /// Bytes of an output that the system is asked to bring to disk at once, while frames are made: all of them at the end take 20 ms
-/// for 75 MB, in which a core idles.
-const BATCH: u64 = 16 << 20;
+/// for 75 MB, and the last of 16 MiB still 7, in which cores idle.
+const BATCH: u64 = 4 << 20;
 
 /// Part files and folders alive in this process.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -172,6 +172,7 @@ fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64
     // Neither the disk nor a file that is replaced keeps more than one core busy: the memory of the job goes back meanwhile.
     std::thread::scope(|scope| {
         scope.spawn(heap::give_back);
+        scope.spawn(|| drop_from_memory(path));
         part.as_file().sync_all().map_err(failed)?;
         let moved = if overwrite { part.persist(path) } else { part.persist_noclobber(path) };
         moved.map(drop).map_err(|e| {
@@ -181,6 +182,16 @@ fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64
         })
     })?;
     Ok(size)
+}
+
+/// Sets the memory free in which the system keeps what it has read or written of a file, if there is one. What is on disk stays;
+/// replacing a file whose 75 MB are in memory takes 10 ms.
+fn drop_from_memory(path: &Path) {
+    #[cfg(target_os = "linux")]
+    if let Ok(file) = std::fs::File::open(path) {
+        // SAFETY: an open file; advice changes nothing in it.
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    }
 }
 
 fn publish_sequence(folder: &TempDir, pattern: &Path, overwrite: bool) -> Result<u64> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ffmpeg_next::ffi;
 
 use super::container::{OutputContext, add_streams, find_format};
-use super::copied::CopiedStreams;
+use super::copied::{CopiedStreams, SecondReading};
 use super::encoder::{Encoder, EncoderSpec};
 use super::ffi::{Dictionary, Packet, check, copied, error_text, known, rational, rescale};
 use super::info::VideoInfo;
@@ -108,7 +108,7 @@ impl std::fmt::Debug for VideoWriter {
 /// What an output is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
-    /// The source, which is read again for what is copied.
+    /// The source, which is read a second time for what is copied.
     pub input: &'a InputSpec,
     /// What is known of it.
     pub source: &'a VideoInfo,
@@ -137,6 +137,20 @@ impl VideoWriter {
     /// [`Kind::Create`] if it cannot be created or, with `strict`, would lack something; [`Kind::Unavailable`] or
     /// [`Kind::Usage`] for the encoder; see [`OutputSpec::check`].
     pub fn create(spec: &OutputSpec, origin: &Origin<'_>, folder: Option<&Path>, cpu: CpuLevel) -> Result<Self> {
+        Self::create_from(spec, origin, SecondReading::open(origin.input), folder, cpu)
+    }
+
+    /// The same where the source has been opened for it, or could not be.
+    ///
+    /// # Errors
+    /// As for [`Self::create`], and what `again` holds.
+    pub fn create_from(
+        spec: &OutputSpec,
+        origin: &Origin<'_>,
+        again: Option<Result<SecondReading>>,
+        folder: Option<&Path>,
+        cpu: CpuLevel,
+    ) -> Result<Self> {
         let Origin { input, source, layout, cut, usual_step } = *origin;
         log::install();
         spec.check((!input.is_pipe()).then_some(input.path.as_path()))?;
@@ -147,7 +161,7 @@ impl VideoWriter {
         let mut kept = Kept { dropped: encoder.losses(), ..Kept::default() };
         // SAFETY: a fresh output context and the opened encoder.
         let (copied, stream) =
-            unsafe { add_streams(&output, &encoder, input, source, !turn.is_identity(), cut, &mut kept)? };
+            unsafe { add_streams(&output, &encoder, again.transpose()?, source, !turn.is_identity(), cut, &mut kept)? };
         if !turn.is_identity() {
             kept.copied.push("display rotation, by turning the pictures".into());
         }

@@ -9,11 +9,12 @@ use super::maps::MapFolder;
 use super::options::{EnlargeOptions, EnlargePlan};
 use super::registration::{FrameMotion, FrameRegistrar};
 use super::upscaler::Alone;
+use crate::cores::beside;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::Frame;
 use crate::fuse::{Blur, Held};
 use crate::kernels::CpuLevel;
-use crate::media::{Cut, Damage, InputSpec, Origin, OutputSpec, VideoInfo, VideoReader, VideoWriter, Written};
+use crate::media::{Cut, Damage, InputSpec, Origin, OutputSpec, SecondReading, VideoInfo, VideoReader, VideoWriter, Written};
 
 /// What part of a video is wanted; all of it by default.
 #[derive(Debug, Clone, Copy, Default)]
@@ -202,7 +203,10 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let start = Instant::now();
     let cpu = CpuLevel::detect();
     job.output.check((!job.input.is_pipe()).then_some(job.input.path.as_path()))?;
-    let mut reader = open_for(&job.enlarge, &job.input, job.threads, cpu)?;
+    // Neither knows of the other: opening a video takes as long as decoding its first frames.
+    let (again, reader) =
+        beside(|| SecondReading::open(&job.input), || open_for(&job.enlarge, &job.input, job.threads, cpu));
+    let mut reader = reader?;
     let source = reader.info().clone();
     let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
     let folder = map_folder(job, &plan)?;
@@ -215,10 +219,13 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     output.encoder.threads = job.threads;
     let (cut, usual_step) = (job.excerpt.cut(&reader), reader.usual_step());
     let origin = Origin { input: &job.input, source: &source, layout: &plan.to, cut, usual_step };
-    // These do not wait for each other: the writer reads the input a second time, for what is copied, and the stages need no file.
+    // These do not wait for each other either.
     let (first, (enlarging, writer)) = beside(
         || reader.next_frame(),
-        || beside(|| Enlarging::new(&plan, resources, cpu), || VideoWriter::create(&output, &origin, None, cpu)),
+        || {
+            let stages = || Enlarging::new(&plan, resources, cpu);
+            beside(stages, || VideoWriter::create_from(&output, &origin, again, None, cpu))
+        },
     );
     let (enlarging, mut writer) = (enlarging?, writer?);
     let first = first.map_err(|e| e.at(Stage::Decode, Some(0)).file(&source.path))?;
@@ -247,15 +254,6 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         converted_frames: reader.converted_frames(),
     };
     Ok(Summary::of(source, plan, encoding, written, found, &tally, start.elapsed()))
-}
-
-/// What both give, `other` on a thread of its own.
-fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
-    std::thread::scope(|scope| {
-        let other = scope.spawn(other);
-        let here = here();
-        (other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), here)
-    })
 }
 
 /// Opens a video as `options` need it read.

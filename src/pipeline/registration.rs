@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::options::{EnlargePlan, lit_planes};
+use crate::cores::Work;
 use crate::error::{Result, Stage};
 use crate::frame::{Frame, PictureLayout};
 use crate::fuse::Appearance;
@@ -176,6 +177,7 @@ impl FrameRegistrar {
 
     /// What needs no other frame.
     fn prepared(&self, mut frame: Frame) -> Result<Ready> {
+        let _here = Work::begin();
         let prepared = match &self.registrar {
             Some(registrar) => {
                 let prepared = registrar.prepare(self.layout.luma(&frame.planes).view());
@@ -194,6 +196,7 @@ impl FrameRegistrar {
 
     /// The motion of a frame against the one `before`; scenes are not numbered yet.
     fn measured(&self, before: Option<&Prepared>, Ready { frame, prepared }: Ready) -> Registered {
+        let _here = Work::begin();
         let appearance =
             || self.detail.map(|_| Appearance::new(&frame.planes, frame.coding.as_ref(), &self.layout, self.cpu));
         // The steps of the motion wait for each other: what comparisons need of the frame is made beside them.
