@@ -368,7 +368,7 @@ fn groups(from: &PictureLayout, to: &PictureLayout, blur: Blur, cpu: CpuLevel) -
     let color = from.plane_count() - usize::from(from.alpha);
     // Luma and chroma have different grids; R, G and B share one.
     let luma = if from.family == ColorFamily::YCbCr { 1 } else { color };
-    let ranges = [0..luma, luma..color].into_iter().filter(|range| !range.is_empty());
+    let ranges = [0..luma, luma..color].into_par_iter().filter(|range| !range.is_empty());
     let group = |planes: std::ops::Range<usize>| {
         let (x, y) = from.plane_log2(planes.start);
         let site = |log2: u8, site: f64| if log2 > 0 { site as f32 } else { 0.0 };

@@ -80,21 +80,16 @@ impl Observation {
     pub(super) fn new(maps: (AxisMap, AxisMap), lattice: Lattice, grid: &Grid, cpu: CpuLevel) -> Self {
         let bands = maps.0.input.div_ceil(BAND);
         let bins = vec![Vec::new(); grid.height.div_ceil(BIN)];
-        let mut new = Self { cpu, maps, lattice, chunks: Vec::new(), frames: 1, bands, bins };
-        new.chunks.resize_with(bands, Chunk::default);
         let still = Field::uniform(1, 1, Default::default());
         let ones = vec![1.0; maps.1.input];
-        for band in 0..bands {
+        let geometry = Geometry { cpu, maps, lattice, grid };
+        let chunk = |band| {
             let mut chunk = Chunk::default();
-            let geometry = Geometry { cpu, maps, lattice, grid };
-            geometry.build(&mut chunk, new.band(band), &still, |_| &ones);
-            new.chunks[band] = chunk;
-        }
-        new
-    }
-
-    fn band(&self, band: usize) -> Range<usize> {
-        band * BAND..((band + 1) * BAND).min(self.maps.0.input)
+            geometry.build(&mut chunk, geometry.band(band), &still, |_| &ones);
+            chunk
+        };
+        let chunks = (0..bands).into_par_iter().map(chunk).collect();
+        Self { cpu, maps, lattice, chunks, frames: 1, bands, bins }
     }
 
     /// Values of a quantity given on luma at row `y` (in rows of the plane) and every column of the plane.
@@ -146,13 +141,12 @@ impl Observation {
             self.chunks.resize_with(self.frames * bands, Chunk::default);
         }
         let geometry = Geometry { cpu: self.cpu, maps: self.maps, lattice: self.lattice, grid };
-        let rows = self.maps.0.input;
         let others = &mut self.chunks[bands..self.frames * bands];
         others.par_iter_mut().enumerate().for_each(|(n, chunk)| {
             let _here = Work::begin();
             let (neighbour, band) = (&neighbours[n / bands], n % bands);
-            let range = band * BAND..((band + 1) * BAND).min(rows);
-            geometry.build(chunk, range, neighbour.field, |y| &neighbour.weights[y * columns..][..columns]);
+            geometry
+                .build(chunk, geometry.band(band), neighbour.field, |y| &neighbour.weights[y * columns..][..columns]);
         });
         self.sort();
     }
@@ -179,6 +173,11 @@ struct Geometry<'a> {
 }
 
 impl Geometry<'_> {
+    /// Rows of a band.
+    fn band(&self, band: usize) -> Range<usize> {
+        band * BAND..((band + 1) * BAND).min(self.maps.0.input)
+    }
+
     /// Makes the jobs of rows `rows` of a frame.
     fn build<'w>(&self, chunk: &mut Chunk, rows: Range<usize>, field: &Field, weights: impl Fn(usize) -> &'w [f32]) {
         let (columns, (map_y, map_x)) = (self.maps.1.input, self.maps);

@@ -56,10 +56,13 @@ impl Enlarging {
         let refining = pool.install(|| refining(plan, pools, network_memory(plan, limit), cpu))?;
         let network = refining.as_ref().map_or(0, |(refiner, _)| refiner.memory());
         let capacities = capacities(plan, network, limit)?;
-        let registrar = FrameRegistrar::for_plan(plan, cpu)?;
         // Without a network what the method makes is what is written.
         let made = if refining.is_some() { middle } else { large.clone() };
-        let enlarger = FrameEnlarger::new(plan, registrar.registrar(), small.clone(), made, cpu)?;
+        let (registrar, enlarger) = pool.install(|| -> Result<_> {
+            let registrar = FrameRegistrar::for_plan(plan, cpu)?;
+            let enlarger = FrameEnlarger::new(plan, registrar.registrar(), small.clone(), made, cpu)?;
+            Ok((registrar, enlarger))
+        })?;
         Ok(Self { workers: Workers { registrar, enlarger, refining }, capacities, small, large, pool })
     }
 

@@ -14,7 +14,9 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::Frame;
 use crate::fuse::{Blur, Held};
 use crate::kernels::CpuLevel;
-use crate::media::{Cut, Damage, InputSpec, Origin, OutputSpec, SecondReading, VideoInfo, VideoReader, VideoWriter, Written};
+use crate::media::{
+    Cut, Damage, InputSpec, Origin, OutputSpec, SecondReading, VideoInfo, VideoReader, VideoWriter, Written,
+};
 
 /// What part of a video is wanted; all of it by default.
 #[derive(Debug, Clone, Copy, Default)]
