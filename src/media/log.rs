@@ -150,3 +150,42 @@ unsafe fn reads_input(context: *mut c_void) -> bool {
             || category == ffi::AVClassCategory::AV_CLASS_CATEGORY_DECODER as i32
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    /// Says `text` as FFmpeg's H.264 decoder would.
+    fn say(text: &std::ffi::CStr) {
+        install();
+        // SAFETY: a decoder's context, freed here; the text has nothing that is to be filled in.
+        unsafe {
+            let mut decoder = ffi::avcodec_alloc_context3(ffi::avcodec_find_decoder(ffi::AVCodecID::AV_CODEC_ID_H264));
+            ffi::av_log(decoder.cast(), ffi::AV_LOG_ERROR, text.as_ptr());
+            ffi::avcodec_free_context(&mut decoder);
+        }
+    }
+
+    #[test]
+    fn what_this_thread_said_goes_before_what_others_said() {
+        say(c"own words");
+        std::thread::scope(|scope| scope.spawn(|| say(c"other words")).join()).expect("said");
+        assert!(last_message().is_some_and(|said| said.contains("own words")), "{:?}", last_message());
+        forget();
+        assert!(!last_message().is_some_and(|said| said.contains("own words")), "forgotten");
+    }
+
+    #[test]
+    fn what_is_said_again_does_not_count() {
+        // Other tests of this process say something, too: in one of many times nothing comes between.
+        let last = |text: &str| input_errors().1.contains(text);
+        let counted = || {
+            say(c"for the first time");
+            last("for the first time")
+        };
+        assert!((0..100).any(|_| counted()), "what is said once counts");
+        repeating(|| say(c"once more"));
+        assert!(!last("once more"), "what is said again does not");
+        assert!((0..100).any(|_| counted()), "and then all does");
+    }
+}

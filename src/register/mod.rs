@@ -58,14 +58,10 @@ use scene::{Likeness, detail};
 
 /// Frames are compared as a whole on the first reduced copy with no more pixels than this.
 const LIKENESS_PIXELS: usize = 160_000;
-/// Pixels used by one refinement step; of larger levels only every second, third, ... row is.
-const STEP_PIXELS: usize = 1 << 19;
 /// Pixels used by one refinement step of a candidate.
 const TRIAL_PIXELS: usize = 40_000;
 /// Pixels compared to choose between refined candidates.
 const TRIAL_SAMPLES: usize = 8192;
-/// Pixels compared for each candidate, and for each of a seed, which need not be exact.
-const CANDIDATE_SAMPLES: [usize; 2] = [4096, 1024];
 /// Candidates that are refined before one is chosen.
 const TRIALS: usize = 3;
 /// Frames with a shorter side are not searched, and levels of the pyramid are not made shorter.
@@ -78,6 +74,24 @@ const COARSE_TOLERANCE: f64 = 0.01;
 const TOLERANCE: f64 = 1e-4;
 /// How far refinement may go from its start, pixels of its level.
 const LEASH: f64 = 3.0;
+
+/// What is spent on a shift.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// Pixels compared for each candidate.
+    candidate_samples: usize,
+    /// Pixels used by one refinement step; of larger levels only every second, third, ... row is.
+    step_pixels: usize,
+    /// Steps after which refinement stops where it goes on at a larger size, pixels of the level.
+    tolerance: f64,
+    /// Level of the pyramid on which it ends.
+    lowest: usize,
+}
+
+/// As exact as the frames allow.
+const EXACT: Effort = Effort { candidate_samples: 4096, step_pixels: 1 << 19, tolerance: COARSE_TOLERANCE, lowest: 0 };
+/// Exact enough for a field to start from, which keeps it where nothing else is seen: what 34 clips gain changes by 0.01 dB.
+const SEED: Effort = Effort { candidate_samples: 1024, step_pixels: TRIAL_PIXELS, tolerance: 0.05, lowest: 1 };
 
 /// How to register. The defaults are what was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -226,20 +240,19 @@ impl Registrar {
     /// # Panics
     /// If a frame was prepared for another size.
     pub fn estimate(&self, reference: &Prepared, moving: &Prepared) -> Estimate {
-        self.searched(reference, moving, 0)
+        self.searched(reference, moving, EXACT)
     }
 
-    /// [`Self::estimate`] without the last step at full size: exact enough to start a [`Field`] from, at two thirds of
-    /// the cost.
+    /// [`Self::estimate`] without the last step at full size and with less of the frames: exact enough to start a [`Field`] from,
+    /// at half of the cost.
     ///
     /// # Panics
     /// If a frame was prepared for another size.
     pub fn seed(&self, reference: &Prepared, moving: &Prepared) -> Estimate {
-        self.searched(reference, moving, self.search_level.min(1))
+        self.searched(reference, moving, if self.search_level < SEED.lowest { EXACT } else { SEED })
     }
 
-    /// Finds the motion; shifts are refined on all levels of the pyramid down to `lowest`.
-    fn searched(&self, reference: &Prepared, moving: &Prepared, lowest: usize) -> Estimate {
+    fn searched(&self, reference: &Prepared, moving: &Prepared, effort: Effort) -> Estimate {
         let Some(search) = self.search.as_ref().filter(|_| !self.equal(reference, moving)) else {
             return self.unsearched(reference, moving, &Motion::still());
         };
@@ -247,19 +260,18 @@ impl Registrar {
         let level = self.search_level;
         let candidates = search.candidates(&reference.spectra, &moving.spectra);
         let pair = (&reference.levels[level], &moving.levels[level]);
-        let samples = CANDIDATE_SAMPLES[usize::from(lowest > 0)];
-        let (best, scale) = best_candidates(pair.0, pair.1, &candidates, &start, samples, TRIALS);
+        let (best, scale) = best_candidates(pair.0, pair.1, &candidates, &start, effort.candidate_samples, TRIALS);
         let aligner = self.aligner(reference, moving, level, TRIAL_PIXELS);
         let mut chosen = (f64::INFINITY, start);
         for shift in best {
             let state = State { dx: shift[1] as f64, dy: shift[0] as f64, ..start };
-            let state = aligner.refine(state, self.options.iterations, COARSE_TOLERANCE, LEASH).unwrap_or(state);
+            let state = aligner.refine(state, self.options.iterations, effort.tolerance, LEASH).unwrap_or(state);
             let found = score(&aligner.pairs(&state, TRIAL_SAMPLES), &state, pair.0, scale);
             if found < chosen.0 {
                 chosen = (found, state);
             }
         }
-        self.finish(reference, moving, chosen.1, &Motion::still(), lowest)
+        self.finish(reference, moving, chosen.1, &Motion::still(), effort)
     }
 
     /// Refines a motion known to within two or three pixels: the robust steps of [`Self::estimate`] without search.
@@ -276,7 +288,7 @@ impl Registrar {
         let start = State { dx: shift.dx, dy: shift.dy, ..brightness(reference, moving) }.at_level(self.search_level);
         let aligner = self.aligner(reference, moving, self.search_level, TRIAL_PIXELS);
         let state = aligner.refine(start, self.options.iterations, COARSE_TOLERANCE, LEASH).unwrap_or(start);
-        self.finish(reference, moving, state, initial, 0)
+        self.finish(reference, moving, state, initial, EXACT)
     }
 
     /// Whether both frames have the same pixels.
@@ -307,9 +319,9 @@ impl Registrar {
         moving: &Prepared,
         state: State,
         assumed: &Motion,
-        lowest: usize,
+        effort: Effort,
     ) -> Estimate {
-        let state = self.descend(reference, moving, state, lowest);
+        let state = self.descend(reference, moving, state, effort);
         let at = reference.likeness_level;
         let likeness = Likeness::of(reference, moving, self.cpu, &state, at);
         let scene_cut = likeness.is_cut(self.options.cut_threshold);
@@ -322,20 +334,24 @@ impl Registrar {
         Estimate { motion, confidence, gain: state.gain, offset, scene_cut }
     }
 
-    /// Refines `state`, given on the search level, there and on all larger levels down to `lowest`, where the frames
+    /// Refines `state`, given on the search level, there and on all larger levels that `effort` goes down to, where the frames
     /// agree. The result is for full size.
-    fn descend(&self, reference: &Prepared, moving: &Prepared, mut state: State, lowest: usize) -> State {
+    fn descend(&self, reference: &Prepared, moving: &Prepared, mut state: State, effort: Effort) -> State {
         let (top, iterations) = (self.search_level, self.options.iterations);
-        let aligner = self.aligner(reference, moving, top, STEP_PIXELS);
+        let aligner = self.aligner(reference, moving, top, effort.step_pixels);
         let trust = aligner.trust(&state);
         let trusting = Aligner { trust: trust.as_ref().map(|t| (t, 0)), ..aligner };
-        state = trusting.refine(state, iterations, COARSE_TOLERANCE, LEASH).unwrap_or(state);
+        state = trusting.refine(state, iterations, effort.tolerance, LEASH).unwrap_or(state);
         // Blocks are judged again with the better shift, and then hold at all sizes.
         let trust = trusting.trust(&state);
         for level in (0..=top).rev() {
-            let tolerance = if level == 0 { TOLERANCE } else { COARSE_TOLERANCE };
-            if level >= lowest {
-                let aligner = self.aligner(reference, moving, level, STEP_PIXELS);
+            let tolerance = match level {
+                0 => TOLERANCE,
+                level if level == effort.lowest => COARSE_TOLERANCE,
+                _ => effort.tolerance,
+            };
+            if level >= effort.lowest {
+                let aligner = self.aligner(reference, moving, level, effort.step_pixels);
                 let aligner = Aligner { trust: trust.as_ref().map(|t| (t, top - level)), ..aligner };
                 state = aligner.refine(state, iterations, tolerance, LEASH).unwrap_or(state);
             }

@@ -253,7 +253,9 @@ fn architecture_lists_exactly_the_files_there_are() {
     let text = fs::read_to_string(&page).expect("docs/architecture.md is readable");
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `src/")?.split_once('`'));
     let files_only = rows.filter(|(name, _)| !name.ends_with('/'));
-    let listed: BTreeSet<String> = files_only.map(|(name, _)| format!("src/{name}")).collect();
+    let mut listed = BTreeSet::new();
+    let twice: Vec<_> =
+        files_only.map(|(name, _)| format!("src/{name}")).filter(|f| !listed.insert(f.clone())).collect();
     let files = sources();
     let there: BTreeSet<String> = files.iter().map(|(path, _)| path.display().to_string().replace('\\', "/")).collect();
     let gone: Vec<_> = listed.difference(&there).cloned().collect();
@@ -265,6 +267,7 @@ fn architecture_lists_exactly_the_files_there_are() {
         )
     });
     let missing: Vec<String> = missing.collect();
+    assert!(twice.is_empty(), "docs/architecture.md lists files twice: {}", twice.join(", "));
     assert!(gone.is_empty(), "docs/architecture.md lists files that are gone: {}", gone.join(", "));
     assert!(missing.is_empty(), "docs/architecture.md lacks:\n{}", missing.join("\n"));
 }
