@@ -188,7 +188,10 @@ fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64
 /// replacing a file whose 75 MB are in memory takes 10 ms.
 fn drop_from_memory(path: &Path) {
     #[cfg(target_os = "linux")]
-    if let Ok(file) = std::fs::File::open(path) {
+    // Pipes and devices are not asked, nor is where a link points: it is the link that is replaced.
+    if path.symlink_metadata().is_ok_and(|there| there.is_file())
+        && let Ok(file) = std::fs::File::open(path)
+    {
         // SAFETY: an open file; advice changes nothing in it.
         unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
     }
@@ -231,6 +234,18 @@ mod tests {
         }
         assert_eq!(target.publish().expect("published"), 3, "size");
         assert_eq!(std::fs::read(&out).expect("there"), b"new", "replaced");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_replaced_without_waiting() {
+        let folder = tempfile::tempdir().expect("scratch");
+        let out = folder.path().join("out.mkv");
+        let made = std::process::Command::new("mkfifo").arg(&out).status().expect("mkfifo runs");
+        assert!(made.success(), "a pipe");
+        let target = Target::create(&out, None, true).expect("part file");
+        assert_eq!(target.publish().expect("published"), 0, "size");
+        assert!(out.symlink_metadata().expect("there").is_file(), "a file now");
     }
 
     #[test]
