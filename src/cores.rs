@@ -7,11 +7,22 @@
 //!
 //! What this is not for: deciding how many threads there are, or which work is whose.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The core of each thread of a pool that is at work, one more than its number; 0 for those that are not. Threads of several pools
 /// that have the same number there share a place: at worst one of them moves in vain.
 static AT_WORK: [AtomicUsize; 64] = [const { AtomicUsize::new(0) }; 64];
+
+thread_local! {
+    /// Whether this thread is at work: what its pool's other threads see may be another pool's.
+    static WORKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The cores of all threads that are at work.
+fn taken() -> impl Iterator<Item = usize> {
+    AT_WORK.iter().map(|core| core.load(Ordering::Relaxed))
+}
 
 /// A piece of work from here to where this is dropped, or a part of one. While its thread waits for others it still has its core:
 /// at worst one of them moves in vain.
@@ -31,7 +42,7 @@ impl Work {
     }
 
     fn of(own: Option<&'static AtomicUsize>) -> Self {
-        Self { own, nested: own.is_some_and(|own| own.load(Ordering::Relaxed) != 0) }
+        Self { own, nested: WORKING.replace(true) }
     }
 
     /// Moves to another core if another thread has come to this one; to be called now and then where the work is long.
@@ -47,12 +58,12 @@ impl Work {
     }
 }
 
-/// Does `other` on a thread of its own beside `here`, on another core if there is a free one; returns what both give.
-pub(crate) fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+/// Does `other` on a thread of its own while it does `here`, on another core if there is a free one; returns what both give.
+pub(crate) fn at_once<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
     let core = current();
     let apart = move || {
         if core > 0 && current() == core {
-            leave(core, AT_WORK.iter().map(|other| other.load(Ordering::Relaxed)));
+            leave(core, taken());
         }
         other()
     };
@@ -65,7 +76,11 @@ pub(crate) fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl Fn
 
 impl Drop for Work {
     fn drop(&mut self) {
-        if let Some(own) = self.own.filter(|_| !self.nested) {
+        if self.nested {
+            return;
+        }
+        WORKING.set(false);
+        if let Some(own) = self.own {
             own.store(0, Ordering::Relaxed);
         }
     }
@@ -134,17 +149,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_beside_has_a_thread_of_its_own() {
+    fn what_is_done_at_once_has_threads_of_its_own() {
         let this = std::thread::current().id();
         let meeting = std::sync::Barrier::new(2);
         let meet = || {
             meeting.wait();
             std::thread::current().id()
         };
-        let (other, here) = beside(meet, meet);
+        let (other, here) = at_once(meet, meet);
         assert!(here == this && other != this, "both at once");
         // As a panic does, but without words.
-        let panic = std::panic::catch_unwind(|| beside(|| std::panic::resume_unwind(Box::new("beside")), || ()));
+        let panic = std::panic::catch_unwind(|| at_once(|| std::panic::resume_unwind(Box::new("beside")), || ()));
         assert!(panic.is_err(), "a panic is not lost");
     }
 

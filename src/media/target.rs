@@ -171,8 +171,10 @@ fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64
     let size = part.as_file().metadata().map_err(failed)?.len();
     // Neither the disk nor a file that is replaced keeps more than one core busy: the memory of the job goes back meanwhile.
     std::thread::scope(|scope| {
-        scope.spawn(heap::give_back);
-        scope.spawn(|| drop_from_memory(path));
+        let beside = std::thread::Builder::new;
+        // Where no thread can be started the output is finished all the same.
+        let _ = beside().spawn_scoped(scope, heap::give_back);
+        let _ = beside().spawn_scoped(scope, || drop_from_memory(path));
         part.as_file().sync_all().map_err(failed)?;
         let moved = if overwrite { part.persist(path) } else { part.persist_noclobber(path) };
         moved.map(drop).map_err(|e| {

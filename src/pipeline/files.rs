@@ -9,7 +9,7 @@ use super::maps::MapFolder;
 use super::options::{EnlargeOptions, EnlargePlan};
 use super::registration::{FrameMotion, FrameRegistrar};
 use super::upscaler::Alone;
-use crate::cores::beside;
+use crate::cores::at_once;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::Frame;
 use crate::fuse::{Blur, Held};
@@ -207,7 +207,7 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     job.output.check((!job.input.is_pipe()).then_some(job.input.path.as_path()))?;
     // Neither knows of the other: opening a video takes as long as decoding its first frames.
     let (again, reader) =
-        beside(|| SecondReading::open(&job.input), || open_for(&job.enlarge, &job.input, job.threads, cpu));
+        at_once(|| SecondReading::open(&job.input), || open_for(&job.enlarge, &job.input, job.threads, cpu));
     let mut reader = reader?;
     let source = reader.info().clone();
     let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
@@ -222,11 +222,11 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let (cut, usual_step) = (job.excerpt.cut(&reader), reader.usual_step());
     let origin = Origin { input: &job.input, source: &source, layout: &plan.to, cut, usual_step };
     // These do not wait for each other either.
-    let (first, (enlarging, writer)) = beside(
+    let (first, (enlarging, writer)) = at_once(
         || reader.next_frame(),
         || {
             let stages = || Enlarging::new(&plan, resources, cpu);
-            beside(stages, || VideoWriter::create_from(&output, &origin, again, None, cpu))
+            at_once(stages, || VideoWriter::create_from(&output, &origin, again, None, cpu))
         },
     );
     let (enlarging, mut writer) = (enlarging?, writer?);
