@@ -7,7 +7,7 @@ use super::shares::Shares;
 use super::sweep::{Optics, Scratch, Window};
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
-use crate::kernels::splat::{Jobs, LANES, Samples, back_project, predict};
+use crate::kernels::splat::{LANES, Samples, back_project, predict};
 use crate::register::{Field, Shift};
 
 fn noise(seed: u32, n: usize) -> Vec<f32> {
@@ -94,11 +94,10 @@ impl Case {
         let (mut left, mut size) = (0.0, 0.0);
         for (chunk, job, read) in self.forward(&x, 0..rows) {
             let run = Run { frame: 0, chunk, jobs: job..job + 1 };
-            let Jobs { jobs, at, .. } = self.observation.jobs(&run);
-            let (weights, samples) =
-                (jobs[0].weight, &u[usize::from(!self.observation.is_reference(&run))][at[0] as usize..]);
-            for i in (0..LANES).filter(|i| weights[*i] > 0) {
-                let weight = f64::from(weights[i]) / 255.0;
+            let job = &self.observation.jobs(&run)[0];
+            let samples = &u[usize::from(!self.observation.is_reference(&run))][job.at as usize..];
+            for i in (0..LANES).filter(|i| job.weight[*i] > 0) {
+                let weight = f64::from(job.weight[i]) / 255.0;
                 let term = weight * f64::from(read[i]) * f64::from(samples[i]);
                 left += term;
                 size += term.abs();
@@ -169,9 +168,9 @@ fn a_frame_sees_the_blurred_scene_where_its_field_says() {
     let mut compared = 0;
     for (chunk, job, read) in case.forward(&x, 0..80) {
         let run = Run { frame: 0, chunk, jobs: job..job + 1 };
-        let Jobs { jobs, at, .. } = case.observation.jobs(&run);
-        let (weights, at) = (jobs[0].weight, at[0] as usize);
-        for i in (0..LANES).filter(|&i| weights[i] > 0) {
+        let job = &case.observation.jobs(&run)[0];
+        let at = job.at as usize;
+        for i in (0..LANES).filter(|&i| job.weight[i] > 0) {
             let (q, p) = (at / 48, at % 48 + i);
             let v = if case.observation.is_reference(&run) { [0.0; 2] } else { field.at(q as f32, p as f32) };
             let (y, x) = (q as f64 + f64::from(v[0]), p as f64 + f64::from(v[1]));

@@ -230,12 +230,12 @@ impl Solver {
             let (mut found, mut read) = (Vec::new(), Vec::new());
             let work = |run: &Run, window: Window<'_>| {
                 let jobs = observation.jobs(run);
-                read.resize(jobs.heads.len(), [0.0; LANES]);
+                read.resize(jobs.len(), [0.0; LANES]);
                 predict(optics.cpu, &window.rows, jobs, window.picture, &mut read);
-                for (((head, job), at), read) in jobs.heads.iter().zip(jobs.jobs).zip(jobs.at).zip(&read) {
+                for (job, read) in jobs.iter().zip(&read) {
                     // Jobs at the border of two bands are met in both.
-                    if rows.contains(&(head.row.clamp(0, height as i32 - 1) as usize)) {
-                        found.push((run.frame, *at as usize, job.weight, *read));
+                    if rows.contains(&(job.row.clamp(0, height as i32 - 1) as usize)) {
+                        found.push((run.frame, job.at as usize, job.weight, *read));
                     }
                 }
             };
@@ -270,14 +270,14 @@ impl Solver {
                     return;
                 }
                 let jobs = observation.jobs(run);
-                read.resize(jobs.heads.len(), [0.0; LANES]);
+                read.resize(jobs.len(), [0.0; LANES]);
                 predict(optics.cpu, &window.rows, jobs, window.picture, &mut read);
-                for (((head, job), at), read) in jobs.heads.iter().zip(jobs.jobs).zip(jobs.at).zip(&read) {
+                for (job, read) in jobs.iter().zip(&read) {
                     // Jobs at the border of two bands are met in both.
-                    if !rows.contains(&(head.row.clamp(0, height as i32 - 1) as usize)) {
+                    if !rows.contains(&(job.row.clamp(0, height as i32 - 1) as usize)) {
                         continue;
                     }
-                    let seen = seen[frame].lane(*at);
+                    let seen = seen[frame].lane(job.at);
                     for i in 0..LANES {
                         let (w, r) = (f64::from(job.weight[i]), (seen[i] - read[i]).clamp(-bound, bound));
                         error += w * f64::from(r * r);

@@ -26,7 +26,7 @@ use super::observe::BAND;
 use super::psf::Psf;
 use super::schedule::Schedule;
 use crate::frame::AxisMap;
-use crate::kernels::splat::{FRACTION, Head, Job, LANES, Rows, Samples, WEIGHT, predict};
+use crate::kernels::splat::{FRACTION, Job, LANES, Rows, Samples, WEIGHT, predict};
 
 /// Low-resolution pixels over which the correction fades towards the borders.
 const FADE: f64 = 4.0;
@@ -101,16 +101,16 @@ fn measure(solver: &Solver, samples: &Samples<'_>, frame: usize, motion: [f32; 2
     let sums: Vec<f64> = bands
         .map_init(Vec::new, |read, (band, out)| {
             let jobs = solver.observation.rows_of(frame, band);
-            read.resize(jobs.heads.len(), [0.0; LANES]);
+            read.resize(jobs.len(), [0.0; LANES]);
             let grid = &solver.optics.grid;
             let rows = Rows { stride: grid.stride(), height: grid.height, mask: usize::MAX, taps: &grid.taps };
             predict(solver.optics.cpu, &rows, jobs, &solver.previous, read);
             let mut sum = 0.0;
-            for (n, (head, job)) in jobs.heads.iter().zip(jobs.jobs).enumerate() {
-                let (start, values) = (jobs.at[n] as usize, samples.lane(jobs.at[n]));
+            for (job, read) in jobs.iter().zip(&*read) {
+                let (start, values) = (job.at as usize, samples.lane(job.at));
                 let (row, column) = (start / columns, start % columns);
                 for i in (0..LANES).filter(|i| job.weight[*i] > 0) {
-                    let place = placed(solver, head, job, i);
+                    let place = placed(solver, job, i);
                     let wanted = [
                         expected[0] + row as f32 * map_y.scale as f32,
                         expected[1] + (column + i) as f32 * map_x.scale as f32,
@@ -123,7 +123,7 @@ fn measure(solver: &Solver, samples: &Samples<'_>, frame: usize, motion: [f32; 2
                     let weight = f32::from(job.weight[i]) / WEIGHT * near;
                     sum += f64::from(weight);
                     let faded = weight * fade[0][row] * fade[1][column + i];
-                    out[start + i - band * BAND * columns] = faded * (values[i] - read[n][i]);
+                    out[start + i - band * BAND * columns] = faded * (values[i] - read[i]);
                 }
             }
             sum
@@ -134,11 +134,11 @@ fn measure(solver: &Solver, samples: &Samples<'_>, frame: usize, motion: [f32; 2
 }
 
 /// Row and column of the grid that sample `i` of a job looks at.
-fn placed(solver: &Solver, head: &Head, job: &Job, i: usize) -> [f32; 2] {
+fn placed(solver: &Solver, job: &Job, i: usize) -> [f32; 2] {
     let grid = &solver.optics.grid;
-    let first = grid.column_of(usize::from(head.phase), head.place as usize + i);
+    let first = grid.column_of(usize::from(job.phase), job.place as usize + i);
     let inside = [job.fy[i], job.fx[i]].map(|f| 0.5 + f32::from(f) / FRACTION);
-    [head.row as f32 + inside[0], first as f32 + inside[1]]
+    [job.row as f32 + inside[0], first as f32 + inside[1]]
 }
 
 /// Weights that fade towards both ends of `n` samples.

@@ -18,7 +18,7 @@ use crate::cores::Work;
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
 use crate::kernels::places::{JobList, Places, place_row};
-use crate::kernels::splat::{Jobs, LANES};
+use crate::kernels::splat::{Job, LANES};
 use crate::register::Field;
 
 /// Rows of the grid in a bin of jobs.
@@ -106,15 +106,13 @@ impl Observation {
     }
 
     /// The jobs of a run.
-    pub(super) fn jobs(&self, run: &Run) -> Jobs<'_> {
-        let (JobList { heads, jobs, at, .. }, range) = (&self.chunks[run.chunk].list, &run.jobs);
-        Jobs { heads: &heads[range.clone()], jobs: &jobs[range.clone()], at: &at[range.clone()] }
+    pub(super) fn jobs(&self, run: &Run) -> &[Job] {
+        &self.chunks[run.chunk].list.jobs[run.jobs.clone()]
     }
 
     /// The jobs of rows `BAND * band ..` of a frame.
-    pub(super) fn rows_of(&self, frame: usize, band: usize) -> Jobs<'_> {
-        let JobList { heads, jobs, at, .. } = &self.chunks[frame * self.bands + band].list;
-        Jobs { heads, jobs, at }
+    pub(super) fn rows_of(&self, frame: usize, band: usize) -> &[Job] {
+        &self.chunks[frame * self.bands + band].list.jobs
     }
 
     /// Whether a run belongs to the reference.
@@ -156,7 +154,7 @@ impl Observation {
         self.bins.iter_mut().for_each(Vec::clear);
         for (at, chunk) in self.chunks[..self.frames * self.bands].iter().enumerate() {
             for (n, &(bin, first)) in chunk.list.runs.iter().enumerate() {
-                let end = chunk.list.runs.get(n + 1).map_or(chunk.list.heads.len(), |(_, next)| *next as usize);
+                let end = chunk.list.runs.get(n + 1).map_or(chunk.list.jobs.len(), |(_, next)| *next as usize);
                 let run = Run { frame: at / self.bands, chunk: at, jobs: first as usize..end };
                 self.bins[bin as usize].push(run);
             }

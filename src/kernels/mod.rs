@@ -1,7 +1,7 @@
 //! Row kernels: the inner loops of resampling and reconstruction, on plain slices.
 //!
-//! Every kernel is written once, in safe Rust, and compiled once for each CPU level by [`levels!`]: baseline
-//! (SSE2 on x86-64, NEON on AArch64), AVX2 and AVX-512. The compiler may not reorder floating-point sums and the
+//! Every kernel is written once, in plain Rust ([`splat`] checks the places of sixteen taps at once, the others are safe code all
+//! through), and compiled once for each CPU level by [`levels!`]: baseline (SSE2 on x86-64, NEON on AArch64), AVX2 and AVX-512. The compiler may not reorder floating-point sums and the
 //! kernels use separate multiplications and additions, never a fused one, so that all levels give the same bits;
 //! the tests below each kernel compare them element by element.
 //!
@@ -11,6 +11,7 @@
 //! Kernels know slices, not frames, and start no threads. The level is a value that is detected once and passed
 //! down; `SUBPEL_CPU=scalar|avx2|avx512` may lower it, never raise it.
 
+pub(crate) mod ahead;
 pub(crate) mod comparing;
 #[doc(hidden)]
 pub mod convolution;
@@ -107,7 +108,7 @@ impl fmt::Debug for CpuLevel {
 /// Defines a kernel: `levels! { /// doc  pub(crate) fn name(a: &[f32], ..) { safe body } }` becomes
 /// `fn name(level: CpuLevel, a: &[f32], ..)` with the body compiled for each level.
 ///
-/// The body must be safe code without fused multiplication; it is inlined into one function per level.
+/// The body must be sound whatever the arguments, without fused multiplication; it is inlined into one function per level.
 macro_rules! levels {
     ($($(#[$doc:meta])* pub(crate) fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {$(
         $(#[$doc])*

@@ -5,7 +5,7 @@
 //! the samples.
 
 use super::levels;
-use super::splat::{FRACTION, Head, Job, LANES, WEIGHT};
+use super::splat::{FRACTION, Job, LANES, WEIGHT};
 
 /// A low-resolution row on its way to the large grid.
 #[derive(Debug, Clone, Copy)]
@@ -38,10 +38,7 @@ const STEP: usize = 128;
 /// Jobs in the order of their samples.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct JobList {
-    pub(crate) heads: Vec<Head>,
     pub(crate) jobs: Vec<Job>,
-    /// First sample of each job.
-    pub(crate) at: Vec<u32>,
     /// (bin, first job) wherever the bin changes.
     pub(crate) runs: Vec<(u32, u32)>,
 }
@@ -51,29 +48,17 @@ impl JobList {
     ///
     /// Otherwise every list would in time become as long as its worst frame made it.
     pub(crate) fn restart(&mut self, jobs: usize) {
-        let keep = jobs.max(self.heads.len().next_multiple_of(STEP));
-        self.heads.shrink_to(keep);
-        self.jobs.shrink_to(keep);
-        self.at.shrink_to(keep);
-        self.heads.clear();
+        self.jobs.shrink_to(jobs.max(self.jobs.len().next_multiple_of(STEP)));
         self.jobs.clear();
-        self.at.clear();
         self.runs.clear();
-        self.reserve(jobs);
-    }
-
-    /// Makes room for `jobs` more jobs, and for no more than that.
-    fn reserve(&mut self, jobs: usize) {
-        self.heads.reserve_exact(jobs);
         self.jobs.reserve_exact(jobs);
-        self.at.reserve_exact(jobs);
     }
 
     /// Makes room for some more jobs if there is none: an eighth, where a vector by itself would double.
     #[inline(always)]
     fn make_room(&mut self) {
-        if self.heads.len() == self.heads.capacity() {
-            self.reserve((self.heads.len() / 8).next_multiple_of(STEP));
+        if self.jobs.len() == self.jobs.capacity() {
+            self.jobs.reserve_exact((self.jobs.len() / 8).next_multiple_of(STEP));
         }
     }
 }
@@ -142,7 +127,17 @@ fn largest_group(lanes: &Lanes) -> [i32; 2] {
 /// Makes a job of the samples with cells `base` or one more, and takes their weight.
 #[inline(always)]
 fn push(row: &Places<'_>, column: usize, lanes: &mut Lanes, base: [i32; 2], out: &mut JobList) {
-    let mut job = Job { weight: [0; LANES], fx: [0; LANES], fy: [0; LANES] };
+    let place = (column * row.scale) as i32 + base[1] + (row.margin * row.scale) as i32;
+    let mut job = Job {
+        weight: [0; LANES],
+        fx: [0; LANES],
+        fy: [0; LANES],
+        at: row.first + column as u32,
+        row: base[0],
+        place: place as u32 / row.scale as u32,
+        phase: (place as u32 % row.scale as u32) as u8,
+        taps: [2; 2],
+    };
     let (mut far_x, mut far_y) = (0, 0);
     for i in 0..LANES {
         let (by, bx) = (lanes.cell[0][i].wrapping_sub(base[0]), lanes.cell[1][i].wrapping_sub(base[1]));
@@ -160,21 +155,23 @@ fn push(row: &Places<'_>, column: usize, lanes: &mut Lanes, base: [i32; 2], out:
         job.fx[i] = ux as u8;
         lanes.weight[i] = if own { 0.0 } else { lanes.weight[i] };
     }
-    let place = (column * row.scale) as i32 + base[1] + (row.margin * row.scale) as i32;
-    let head = Head {
-        row: base[0],
-        place: place as u32 / row.scale as u32,
-        phase: (place as u32 % row.scale as u32) as u8,
-        wide: ((far_x >> 7) & 1) as u8 | (((far_y >> 7) & 1) as u8) << 1,
-    };
-    let bin = (head.row.clamp(0, row.size[0] as i32 - 1) as usize / row.bin) as u32;
+    job.taps = [far_x, far_y].map(taps_to);
+    let bin = (job.row.clamp(0, row.size[0] as i32 - 1) as usize / row.bin) as u32;
     if out.runs.last().is_none_or(|(last, _)| *last != bin) {
-        out.runs.push((bin, out.heads.len() as u32));
+        out.runs.push((bin, out.jobs.len() as u32));
     }
     out.make_room();
-    out.heads.push(head);
     out.jobs.push(job);
-    out.at.push(row.first + column as u32);
+}
+
+/// Taps of samples whose distances, all bits of them together, are `far`: the third begins to count right beyond the middle between the first
+/// two, the fourth a pixel further.
+fn taps_to(far: i32) -> u8 {
+    match far {
+        0 => 2,
+        far if far < FRACTION as i32 => 3,
+        _ => 4,
+    }
 }
 
 /// The lane of `values` from `start`, filled up with `rest`.
