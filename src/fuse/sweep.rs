@@ -18,7 +18,7 @@ use super::shares::{Shares, Stretch};
 use crate::cores::Work;
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
-use crate::kernels::filters::filter_across;
+use crate::kernels::filters::{Slices, filter_across};
 use crate::kernels::splat::Rows;
 
 /// Rows that are worth a task.
@@ -93,7 +93,10 @@ impl Optics {
         let from = &mut from[..rows.len() + 2 * vertical.radius()];
         let first = rows.start as isize - vertical.radius() as isize;
         from.iter_mut().zip(first..).for_each(|(at, y)| *at = (mirrored(y, self.grid.height) & mask) * stride);
-        filter_across(self.cpu, out, &to[..rows.len()], picture, from, stride, vertical.taps());
+        // Rings are near; of a picture the next rows are asked for while these are filtered.
+        let ahead = if mask == usize::MAX { TOGETHER * stride } else { 0 };
+        let slices = Slices { data: picture, from, length: stride, ahead };
+        filter_across(self.cpu, out, &to[..rows.len()], &slices, vertical.taps());
     }
 
     /// The horizontal half of `H x`: one row, whose margins are filled for it.
@@ -104,7 +107,8 @@ impl Optics {
         from.iter_mut().zip(-(horizontal.radius() as isize)..).for_each(|(slot, x)| *slot = grid.slot(x));
         to.iter_mut().zip(0..).for_each(|(slot, x)| *slot = grid.slot(x));
         grid.fill_margins(row, horizontal.radius());
-        filter_across(self.cpu, out, to, row, from, grid.width / grid.phases, horizontal.taps());
+        let slices = Slices { data: row, from, length: grid.width / grid.phases, ahead: 0 };
+        filter_across(self.cpu, out, to, &slices, horizontal.taps());
     }
 
     /// Fills `out` (`finish` gets the row's number, its place there and the row of `H' S' u`), after `work` on every run of jobs

@@ -2,8 +2,21 @@
 //!
 //! All sums run in the order of the terms, whatever the CPU level, so that the bits are the same everywhere.
 
+use crate::kernels::ahead::fetch_far_ahead;
 use crate::kernels::levels;
 use crate::kernels::splat::LANES;
+
+/// Slices that a filter reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slices<'a> {
+    pub(crate) data: &'a [f32],
+    /// Where each starts.
+    pub(crate) from: &'a [usize],
+    /// Numbers of each.
+    pub(crate) length: usize,
+    /// How far behind the last slices those lie that are new to the next filter, if they may come from memory; else 0.
+    pub(crate) ahead: usize,
+}
 
 /// Sums `N` slices of `data` into `out`, on top of what is there if `add`.
 #[inline(always)]
@@ -52,16 +65,20 @@ fn add_up(out: &mut [f32], data: &[f32], offsets: &[usize], weights: &[f32], add
 fn across<const P: usize, const T: usize, const N: usize>(
     out: &mut [f32],
     to: &[usize],
-    data: &[f32],
-    from: &[usize],
-    length: usize,
+    slices: &Slices<'_>,
     taps: &[f32],
 ) {
     const { assert!(N == P + T - 1 && N <= 16, "as many slices as are written out below") };
+    let Slices { data, from, length, ahead } = *slices;
     let rows: [&[f32]; N] = std::array::from_fn(|j| &data[from[j]..][..length]);
     let taps: [f32; T] = std::array::from_fn(|k| taps[k]);
     let whole = length - length % LANES;
     for start in (0..whole).step_by(LANES) {
+        if ahead > 0 {
+            for row in &rows[T - 1..] {
+                fetch_far_ahead(&row[start], ahead);
+            }
+        }
         let mut totals = [[0.0f32; LANES]; P];
         // Written out, as the compiler would not: then each weight stands for itself, and sums stay in registers.
         macro_rules! add {
@@ -106,31 +123,30 @@ levels! {
     /// `taps[k] * data[from[p + k] + x]`, for `x` below `length`.
     ///
     /// Panics if a slice leaves `data` or `out`, or `from` is not as long as `to` and `taps` together, less one.
-    pub(crate) fn filter_across(
-        out: &mut [f32], to: &[usize], data: &[f32], from: &[usize], length: usize, taps: &[f32],
-    ) {
-        assert_eq!(from.len() + 1, to.len() + taps.len(), "a slice for each distance");
+    pub(crate) fn filter_across(out: &mut [f32], to: &[usize], slices: &Slices<'_>, taps: &[f32]) {
+        assert_eq!(slices.from.len() + 1, to.len() + taps.len(), "a slice for each distance");
         match (to.len(), taps.len()) {
-            (2, 3) => across::<2, 3, 4>(out, to, data, from, length, taps),
-            (3, 3) => across::<3, 3, 5>(out, to, data, from, length, taps),
-            (4, 3) => across::<4, 3, 6>(out, to, data, from, length, taps),
-            (2, 5) => across::<2, 5, 6>(out, to, data, from, length, taps),
-            (3, 5) => across::<3, 5, 7>(out, to, data, from, length, taps),
-            (4, 5) => across::<4, 5, 8>(out, to, data, from, length, taps),
-            (2, 7) => across::<2, 7, 8>(out, to, data, from, length, taps),
-            (3, 7) => across::<3, 7, 9>(out, to, data, from, length, taps),
-            (4, 7) => across::<4, 7, 10>(out, to, data, from, length, taps),
-            (2, 9) => across::<2, 9, 10>(out, to, data, from, length, taps),
-            (3, 9) => across::<3, 9, 11>(out, to, data, from, length, taps),
-            (4, 9) => across::<4, 9, 12>(out, to, data, from, length, taps),
-            (2, 11) => across::<2, 11, 12>(out, to, data, from, length, taps),
-            (3, 11) => across::<3, 11, 13>(out, to, data, from, length, taps),
-            (4, 11) => across::<4, 11, 14>(out, to, data, from, length, taps),
-            (2, 13) => across::<2, 13, 14>(out, to, data, from, length, taps),
-            (3, 13) => across::<3, 13, 15>(out, to, data, from, length, taps),
-            (4, 13) => across::<4, 13, 16>(out, to, data, from, length, taps),
+            (2, 3) => across::<2, 3, 4>(out, to, slices, taps),
+            (3, 3) => across::<3, 3, 5>(out, to, slices, taps),
+            (4, 3) => across::<4, 3, 6>(out, to, slices, taps),
+            (2, 5) => across::<2, 5, 6>(out, to, slices, taps),
+            (3, 5) => across::<3, 5, 7>(out, to, slices, taps),
+            (4, 5) => across::<4, 5, 8>(out, to, slices, taps),
+            (2, 7) => across::<2, 7, 8>(out, to, slices, taps),
+            (3, 7) => across::<3, 7, 9>(out, to, slices, taps),
+            (4, 7) => across::<4, 7, 10>(out, to, slices, taps),
+            (2, 9) => across::<2, 9, 10>(out, to, slices, taps),
+            (3, 9) => across::<3, 9, 11>(out, to, slices, taps),
+            (4, 9) => across::<4, 9, 12>(out, to, slices, taps),
+            (2, 11) => across::<2, 11, 12>(out, to, slices, taps),
+            (3, 11) => across::<3, 11, 13>(out, to, slices, taps),
+            (4, 11) => across::<4, 11, 14>(out, to, slices, taps),
+            (2, 13) => across::<2, 13, 14>(out, to, slices, taps),
+            (3, 13) => across::<3, 13, 15>(out, to, slices, taps),
+            (4, 13) => across::<4, 13, 16>(out, to, slices, taps),
             _ => {
                 for (p, to) in to.iter().enumerate() {
+                    let Slices { data, from, length, .. } = *slices;
                     add_up(&mut out[*to..][..length], data, &from[p..][..taps.len()], taps, false);
                 }
             }
@@ -158,7 +174,7 @@ mod tests {
             let (data, mut out) = (noise(3, 2 * n + 90), vec![0.0; slices * (n + 5)]);
             let from: Vec<usize> = (0..slices + taps.len() - 1).map(|j| n * (j % 2) + 3 * j).collect();
             let to: Vec<usize> = (0..slices).map(|p| p * (n + 5)).collect();
-            filter_across(level, &mut out, &to, &data, &from, n, &taps);
+            filter_across(level, &mut out, &to, &Slices { data: &data, from: &from, length: n, ahead: n % 3 }, &taps);
             bits(&out)
         };
         assert_same_at_every_level(2, |level, kernel, n| [summed, filtered][kernel](level, n));
@@ -172,7 +188,13 @@ mod tests {
             let from: Vec<usize> = (0..slices + taps.len() - 1).map(|j| 61 * j + j % 3).collect();
             let to: Vec<usize> = (0..slices).map(|p| p * (length + 1)).collect();
             let mut out = vec![0.0; slices * (length + 1)];
-            filter_across(CpuLevel::SCALAR, &mut out, &to, &data, &from, length, &taps);
+            filter_across(
+                CpuLevel::SCALAR,
+                &mut out,
+                &to,
+                &Slices { data: &data, from: &from, length, ahead: 0 },
+                &taps,
+            );
             for (p, to) in to.iter().enumerate() {
                 let mut wanted = vec![0.0; length];
                 weighted_sum(CpuLevel::SCALAR, &mut wanted, &data, &from[p..][..taps.len()], &taps, false);

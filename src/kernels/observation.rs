@@ -3,7 +3,14 @@
 //! Reading and writing at sub-pixel positions is in `splat`, filters are in `filters`, comparing frames in `comparing`. The bits
 //! are the same whatever the CPU level.
 
+use std::array::{from_mut, from_ref};
+
+use crate::kernels::ahead::fetch_ahead;
 use crate::kernels::levels;
+use crate::kernels::splat::LANES;
+
+/// Sixteens of pixels from one that is done to the one that is fetched: 4 KiB, as the CPU by itself stops at every page.
+const AHEAD: usize = 64;
 
 /// [`in_order`] for `P` phases.
 #[inline(always)]
@@ -26,6 +33,26 @@ fn bounded(center: f32, neighbour: f32) -> f32 {
     (center - neighbour).clamp(-1.0, 1.0)
 }
 
+/// [`chebyshev_step`] for `N` neighbouring pixels.
+#[inline(always)]
+fn step_lanes<const N: usize>(
+    previous: &mut [f32; N],
+    [x, left, right, up, down]: [&[f32; N]; 5],
+    gradient: &[f32; N],
+    inverse: &[f32; N],
+    ([momentum, step], [prior, full, most]): ([f32; 2], [f32; 3]),
+) {
+    let mut new = [0.0; N];
+    for i in 0..N {
+        let c = x[i];
+        let rough = (bounded(c, left[i]) + bounded(c, right[i])) + (bounded(c, up[i]) + bounded(c, down[i]));
+        let carried = if momentum == 0.0 { 0.0 } else { momentum * (c - previous[i]) };
+        let gain = prior * (full * inverse[i]).clamp(1.0, most);
+        new[i] = (c + carried) + (step * inverse[i] * gradient[i] - gain * rough);
+    }
+    *previous = new;
+}
+
 levels! {
     /// One Chebyshev step with a total-variation prior, in place of the estimate before last.
     ///
@@ -38,15 +65,20 @@ levels! {
         gains: ([f32; 2], [f32; 3]),
     ) {
         let n = previous.len();
-        let [x, left, right, up, down] = at.map(|at| &data[at..][..n]);
+        let rows = at.map(|at| &data[at..][..n]);
         let (gradient, inverse) = (&gradient[..n], &inverse[..n]);
-        let ([momentum, step], [prior, full, most]) = gains;
-        for i in 0..n {
-            let c = x[i];
-            let rough = (bounded(c, left[i]) + bounded(c, right[i])) + (bounded(c, up[i]) + bounded(c, down[i]));
-            let carried = if momentum == 0.0 { 0.0 } else { momentum * (c - previous[i]) };
-            let gain = prior * (full * inverse[i]).clamp(1.0, most);
-            previous[i] = (c + carried) + (step * inverse[i] * gradient[i] - gain * rough);
+        let (lanes, rest) = previous.as_chunks_mut::<LANES>();
+        let count = lanes.len();
+        let row_lanes = rows.map(|row| &row.as_chunks::<LANES>().0[..count]);
+        let [gradient_lanes, inverse_lanes] = [gradient, inverse].map(|row| &row.as_chunks::<LANES>().0[..count]);
+        for (i, previous) in lanes.iter_mut().enumerate() {
+            fetch_ahead(previous, AHEAD);
+            fetch_ahead(&inverse_lanes[i], AHEAD);
+            step_lanes(previous, row_lanes.map(|row| &row[i]), &gradient_lanes[i], &inverse_lanes[i], gains);
+        }
+        for (previous, i) in rest.iter_mut().zip(count * LANES..) {
+            let x = rows.map(|row| from_ref(&row[i]));
+            step_lanes(from_mut(previous), x, from_ref(&gradient[i]), from_ref(&inverse[i]), gains);
         }
     }
 

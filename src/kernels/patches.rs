@@ -1,16 +1,19 @@
 //! Windows of two frames compared under a sub-pixel shift: the sums behind the motion field.
 //!
 //! A window is square, 16 or 8 pixels wide. All its pixels share one shift, so that interpolation is one set of weights
-//! for each axis and rows are read where they lie. Sums are kept in [`LANES`] partial sums, lane `i` taking every eighth
-//! pixel of a row, and reduced in a fixed order: the same bits at every CPU level.
+//! for each axis and rows are read where they lie. Sums are kept in [`LANES`] partial sums, lane `i` taking every sixteenth
+//! pixel of the window, and reduced in a fixed order: the same bits at every CPU level.
 
 use super::levels;
 
 /// Partial sums of a window.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// The widest window.
 pub(crate) const WIDEST: usize = 16;
+
+/// The narrowest window.
+const NARROWEST: usize = 8;
 
 /// Pixels of the widest window; a narrower one uses the first `side * side` values, row after row.
 pub(crate) const AREA: usize = WIDEST * WIDEST;
@@ -26,8 +29,6 @@ const HALF_WEIGHT: f32 = 8.0;
 pub(crate) fn residual_of_weight(weight: f32) -> f32 {
     HALF_WEIGHT * ((1.0 - weight).max(0.0) / weight.max(1e-6)).sqrt()
 }
-
-type Lane = [f32; LANES];
 
 /// A window of the moving frame with its gradient.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +66,7 @@ pub(crate) struct Lookup<'a> {
 /// They leave the kernel lane by lane: added up inside, they would keep compilers from using vectors.
 #[derive(Debug, Clone)]
 pub(crate) struct PatchLanes {
-    sums: [Lane; 9],
+    sums: [[f32; LANES]; 9],
     residuals: [f32; AREA],
 }
 
@@ -110,9 +111,9 @@ pub(crate) struct PatchSums {
 }
 
 #[inline(always)]
-fn lane(row: &[f32], start: usize) -> Lane {
-    let mut lane = [0.0; LANES];
-    lane.copy_from_slice(&row[start..start + LANES]);
+fn lane<const N: usize>(row: &[f32], start: usize) -> [f32; N] {
+    let mut lane = [0.0; N];
+    lane.copy_from_slice(&row[start..start + N]);
     lane
 }
 
@@ -120,9 +121,9 @@ fn lane(row: &[f32], start: usize) -> Lane {
 macro_rules! lanewise {
     ($($name:ident($($arg:ident),*) = $value:expr;)*) => {$(
         #[inline(always)]
-        fn $name($($arg: &Lane),*) -> Lane {
-            let mut out = [0.0; LANES];
-            for i in 0..LANES {
+        fn $name<const N: usize>($($arg: &[f32; N]),*) -> [f32; N] {
+            let mut out = [0.0; N];
+            for i in 0..N {
                 $(let $arg = $arg[i];)*
                 out[i] = $value;
             }
@@ -140,33 +141,38 @@ lanewise! {
 
 /// `sum += a * b`.
 #[inline(always)]
-fn add(sum: &mut Lane, a: &Lane, b: &Lane) {
+fn add<const N: usize>(sum: &mut [f32; N], a: &[f32; N], b: &[f32; N]) {
     *sum = sum_of(sum, &product(a, b));
 }
 
 /// Lanes added in pairs, halves first.
 #[inline(always)]
-fn total(sum: &Lane) -> f32 {
-    let four = [sum[0] + sum[4], sum[1] + sum[5], sum[2] + sum[6], sum[3] + sum[7]];
-    (four[0] + four[2]) + (four[1] + four[3])
+fn total(sum: &[f32; LANES]) -> f32 {
+    let mut left = *sum;
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            left[i] += left[i + half];
+        }
+    }
+    left[0]
 }
 
 /// `weights[0] * a + weights[1] * b`.
 #[inline(always)]
-fn blend(a: &Lane, b: &Lane, weights: [f32; 2]) -> Lane {
-    sum_of(&product(a, &[weights[0]; LANES]), &product(b, &[weights[1]; LANES]))
+fn blend<const N: usize>(a: &[f32; N], b: &[f32; N], weights: [f32; 2]) -> [f32; N] {
+    sum_of(&product(a, &[weights[0]; N]), &product(b, &[weights[1]; N]))
 }
 
-/// Eight pixels of row `y` of the reference from column `s`, interpolated along the row.
+/// The first pixels of row `y` of the reference, interpolated along the row.
 #[inline(always)]
-fn across(look: &Lookup<'_>, y: usize, s: usize) -> Lane {
+fn across<const N: usize>(look: &Lookup<'_>, y: usize) -> [f32; N] {
     let row = &look.pixels[y * look.stride..];
-    blend(&lane(row, s), &lane(row, s + 1), look.columns)
+    blend(&lane(row, 0), &lane(row, 1), look.columns)
 }
 
 /// `place / (1 + (residual / 8)^2)`.
 #[inline(always)]
-fn weight_of(residual: &Lane, place: &Lane) -> Lane {
+fn weight_of(residual: &[f32; LANES], place: &[f32; LANES]) -> [f32; LANES] {
     let share = product(residual, &[SOFTNESS; LANES]);
     quotient(place, &sum_of(&[1.0; LANES], &product(&share, &share)))
 }
@@ -175,29 +181,27 @@ fn weight_of(residual: &Lane, place: &Lane) -> Lane {
 #[inline(always)]
 fn residuals<const SIDE: usize, const SHEARED: bool>(out: &mut [f32; AREA], template: &Template, look: &Lookup<'_>) {
     let middle = (SIDE as f32 - 1.0) / 2.0;
-    for s in (0..SIDE).step_by(LANES) {
-        let [mut shear_down, mut shear_right] = [[0.0; LANES]; 2];
-        for i in 0..LANES {
-            let x = (s + i) as f32 - middle;
-            shear_down[i] = look.shear[0][1] * x;
-            shear_right[i] = look.shear[1][1] * x;
+    let [mut shear_down, mut shear_right] = [[0.0; SIDE]; 2];
+    for i in 0..SIDE {
+        let x = i as f32 - middle;
+        shear_down[i] = look.shear[0][1] * x;
+        shear_right[i] = look.shear[1][1] * x;
+    }
+    let mut above: [f32; SIDE] = across(look, 0);
+    for y in 0..SIDE {
+        let below = across(look, y + 1);
+        let at = y * SIDE;
+        let value = difference(&lane(&template.value, at), &[look.offset; SIDE]);
+        let mut residual = difference(&blend(&above, &below, look.rows), &value);
+        if SHEARED {
+            let y = y as f32 - middle;
+            let down = sum_of(&[look.shear[0][0] * y; SIDE], &shear_down);
+            let right = sum_of(&[look.shear[1][0] * y; SIDE], &shear_right);
+            add(&mut residual, &lane(&template.down, at), &down);
+            add(&mut residual, &lane(&template.right, at), &right);
         }
-        let mut above = across(look, 0, s);
-        for y in 0..SIDE {
-            let below = across(look, y + 1, s);
-            let at = y * SIDE + s;
-            let value = difference(&lane(&template.value, at), &[look.offset; LANES]);
-            let mut residual = difference(&blend(&above, &below, look.rows), &value);
-            if SHEARED {
-                let y = y as f32 - middle;
-                let down = sum_of(&[look.shear[0][0] * y; LANES], &shear_down);
-                let right = sum_of(&[look.shear[1][0] * y; LANES], &shear_right);
-                add(&mut residual, &lane(&template.down, at), &down);
-                add(&mut residual, &lane(&template.right, at), &right);
-            }
-            out[at..at + LANES].copy_from_slice(&residual);
-            above = below;
-        }
+        out[at..at + SIDE].copy_from_slice(&residual);
+        above = below;
     }
 }
 
@@ -257,15 +261,12 @@ fn load_window<const SIDE: usize>(template: &mut Template, source: &[f32], strid
     for y in 0..SIDE {
         let (above, row) = (&source[y * stride..][..SIDE + 2], &source[(y + 1) * stride..][..SIDE + 2]);
         let below = &source[(y + 2) * stride..][..SIDE + 2];
-        for s in (0..SIDE).step_by(LANES) {
-            let (left, middle, right) = (lane(row, s), lane(row, s + 1), lane(row, s + 2));
-            let (up, down) = (lane(above, s + 1), lane(below, s + 1));
-            let at = y * SIDE + s;
-            template.value[at..at + LANES].copy_from_slice(&middle);
-            let half = [0.5; LANES];
-            template.right[at..at + LANES].copy_from_slice(&product(&half, &difference(&right, &left)));
-            template.down[at..at + LANES].copy_from_slice(&product(&half, &difference(&down, &up)));
-        }
+        let (left, middle, right) = (lane(row, 0), lane::<SIDE>(row, 1), lane(row, 2));
+        let (up, down) = (lane(above, 1), lane(below, 1));
+        let (at, half) = (y * SIDE, [0.5; SIDE]);
+        template.value[at..at + SIDE].copy_from_slice(&middle);
+        template.right[at..at + SIDE].copy_from_slice(&product(&half, &difference(&right, &left)));
+        template.down[at..at + SIDE].copy_from_slice(&product(&half, &difference(&down, &up)));
     }
 }
 
@@ -273,7 +274,7 @@ fn load_window<const SIDE: usize>(template: &mut Template, source: &[f32], strid
 /// If `side` is neither 16 nor 8, or `pixels` ends before `rows` rows of `rows` pixels.
 #[inline(always)]
 fn check(side: usize, pixels: &[f32], stride: usize, rows: usize) {
-    assert!(side == WIDEST || side == LANES, "windows are 16 or 8 pixels wide, not {side}");
+    assert!(side == WIDEST || side == NARROWEST, "windows are 16 or 8 pixels wide, not {side}");
     assert!(stride >= rows && pixels.len() >= (rows - 1) * stride + rows, "the window's rows are all there");
 }
 
@@ -288,7 +289,7 @@ levels! {
         if side == WIDEST {
             load_window::<WIDEST>(template, source, stride);
         } else {
-            load_window::<LANES>(template, source, stride);
+            load_window::<NARROWEST>(template, source, stride);
         }
     }
 
@@ -303,7 +304,7 @@ levels! {
         if side == WIDEST {
             measure_window::<WIDEST>(sums, template, places, look);
         } else {
-            measure_window::<LANES>(sums, template, places, look);
+            measure_window::<NARROWEST>(sums, template, places, look);
         }
     }
 
@@ -318,7 +319,7 @@ levels! {
         if side == WIDEST {
             weight_of_window::<WIDEST>(sums, template, places, look);
         } else {
-            weight_of_window::<LANES>(sums, template, places, look);
+            weight_of_window::<NARROWEST>(sums, template, places, look);
         }
     }
 }

@@ -77,7 +77,7 @@ struct Lanes {
 ///
 /// A cast saturates, for which the compiler goes lane by lane; this is one addition for all.
 #[inline(always)]
-fn whole(value: f32) -> i32 {
+pub(super) fn whole(value: f32) -> i32 {
     const SHIFT: f32 = 12_582_912.0;
     ((value + SHIFT).to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32)
 }
@@ -100,16 +100,29 @@ fn locate(row: &Places<'_>, column: usize, dy: &Lane, dx: &Lane, weight: &Lane) 
     lanes
 }
 
-/// Lowest and highest cell of the samples that count. Whole numbers, because their least and greatest take one
-/// instruction for all lanes.
+/// Lowest and highest cell of the samples that count.
 #[inline(always)]
 fn bounds(cell: &[i32; LANES], weight: &Lane) -> (i32, i32) {
-    let (mut low, mut high) = (i32::MAX, i32::MIN);
+    let (mut low, mut high) = ([i32::MAX; LANES], [i32::MIN; LANES]);
     for i in 0..LANES {
-        low = low.min(if weight[i] > 0.0 { cell[i] } else { i32::MAX });
-        high = high.max(if weight[i] > 0.0 { cell[i] } else { i32::MIN });
+        low[i] = if weight[i] > 0.0 { cell[i] } else { i32::MAX };
+        high[i] = if weight[i] > 0.0 { cell[i] } else { i32::MIN };
     }
-    (low, high)
+    extremes(low, high)
+}
+
+/// Least of the first numbers and greatest of the second ones.
+///
+/// Of whole numbers, because those have an instruction for all lanes, and by halves, because compilers use it then.
+#[inline(always)]
+pub(super) fn extremes(mut low: [i32; LANES], mut high: [i32; LANES]) -> (i32, i32) {
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            low[i] = low[i].min(low[i + half]);
+            high[i] = high[i].max(high[i + half]);
+        }
+    }
+    (low[0], high[0])
 }
 
 /// Base of the group that holds the first sample left and the most others.

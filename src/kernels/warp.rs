@@ -5,6 +5,7 @@
 //! same weights in the same order.
 
 use super::levels;
+use super::places::{extremes, whole};
 
 const LANES: usize = 16;
 
@@ -65,9 +66,10 @@ fn together<const NX: usize, const NY: usize>(image: &Image<'_>, y: i32, x: usiz
     let mut total = [0.0; LANES];
     for ky in 0..NY {
         let start = image.start(y + ky as i32) + x - image.margin;
+        let line = &image.data[start..start + LANES + NX - 1];
         let mut row = [0.0; LANES];
         for kx in 0..NX {
-            let values = &image.data[start + kx..start + kx + LANES];
+            let values = &line[kx..kx + LANES];
             for i in 0..LANES {
                 row[i] += wx[kx][i] * values[i];
             }
@@ -96,37 +98,38 @@ fn alone(image: &Image<'_>, y: i32, x: usize, ty: f32, tx: f32) -> f32 {
     total
 }
 
+/// `position` within -1 and `end`; -1 if it is no number.
+#[inline(always)]
+fn within(position: f32, end: f32) -> f32 {
+    let position = if position >= -1.0 { position } else { -1.0 };
+    if position <= end { position } else { end }
+}
+
 /// Sixteen samples from column `x` of row `y`, moved by (dy, dx); `unseen` where they look outside the picture.
 #[inline(always)]
 fn sixteen(image: &Image<'_>, y: usize, x: usize, dy: &Lane, dx: &Lane, unseen: f32) -> Lane {
     let (bottom, right) = (image.height as f32 - 0.5, image.width as f32 - 0.5);
-    let (mut cell_y, mut cell_x) = ([0.0; LANES], [0.0; LANES]);
-    let (mut ty, mut tx, mut outside) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+    let (mut cell_y, mut cell_x) = ([0; LANES], [0; LANES]);
+    let (mut ty, mut tx, mut outside) = ([0.0; LANES], [0.0; LANES], [0; LANES]);
     for i in 0..LANES {
         let (py, px) = (y as f32 + dy[i], (x + i) as f32 + dx[i]);
         let seen = (py >= -0.5) & (py <= bottom) & (px >= -0.5) & (px <= right);
-        outside[i] = if seen { 0.0 } else { 1.0 };
+        outside[i] = if seen { 0 } else { -1 };
         // Unseen samples follow their lane so that they do not keep the others apart.
-        let (py, px) = (py.clamp(-1.0, bottom), px.clamp(-1.0, right));
+        let (py, px) = (within(py, bottom), within(px, right));
         let (fy, fx) = (py.floor(), px.floor());
         (ty[i], tx[i]) = (py - fy, px - fx);
-        (cell_y[i], cell_x[i]) = (fy, fx - i as f32);
+        (cell_y[i], cell_x[i]) = (whole(fy), whole(fx) - i as i32);
     }
-    let (mut low_y, mut high_y, mut low_x, mut high_x) = (f32::MAX, f32::MIN, f32::MAX, f32::MIN);
-    for i in 0..LANES {
-        low_y = low_y.min(cell_y[i]);
-        high_y = high_y.max(cell_y[i]);
-        low_x = low_x.min(cell_x[i]);
-        high_x = high_x.max(cell_x[i]);
-    }
-    let place = low_x as i32 - 1 + image.margin as i32;
+    let ((low_y, high_y), (low_x, high_x)) = (extremes(cell_y, cell_y), extremes(cell_x, cell_x));
+    let place = low_x - 1 + image.margin as i32;
     let fits = place >= 0 && place as usize + LANES + 5 <= image.width + 2 * image.margin;
-    let mut out = if high_y - low_y <= 1.0 && high_x - low_x <= 1.0 && fits {
+    let mut out = if high_y - low_y <= 1 && high_x - low_x <= 1 && fits {
         for i in 0..LANES {
-            ty[i] += cell_y[i] - low_y;
-            tx[i] += cell_x[i] - low_x;
+            ty[i] += (cell_y[i] - low_y) as f32;
+            tx[i] += (cell_x[i] - low_x) as f32;
         }
-        let (y, x) = (low_y as i32 - 1, place as usize);
+        let (y, x) = (low_y - 1, place as usize);
         match (high_y > low_y, high_x > low_x) {
             (false, false) => together::<4, 4>(image, y, x, &ty, &tx),
             (false, true) => together::<5, 4>(image, y, x, &ty, &tx),
@@ -136,13 +139,13 @@ fn sixteen(image: &Image<'_>, y: usize, x: usize, dy: &Lane, dx: &Lane, unseen: 
     } else {
         let mut out = [0.0; LANES];
         for i in 0..LANES {
-            let x = (cell_x[i] as i32 + i as i32 - 1 + image.margin as i32) as usize;
-            out[i] = alone(image, cell_y[i] as i32 - 1, x, ty[i], tx[i]);
+            let x = (cell_x[i] + i as i32 - 1 + image.margin as i32) as usize;
+            out[i] = alone(image, cell_y[i] - 1, x, ty[i], tx[i]);
         }
         out
     };
     for i in 0..LANES {
-        out[i] = if outside[i] > 0.0 { unseen } else { out[i] };
+        out[i] = if outside[i] == 0 { out[i] } else { unseen };
     }
     out
 }
