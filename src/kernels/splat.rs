@@ -152,8 +152,8 @@ fn spline<const N: usize>(units: &[u8; LANES]) -> [Lane; N] {
 #[inline(always)]
 fn weights(job: &Job) -> Lane {
     let mut out = [0.0; LANES];
-    for i in 0..LANES {
-        out[i] = f32::from(job.weight[i]) * (1.0 / WEIGHT / (WHOLE * WHOLE));
+    for (out, weight) in out.iter_mut().zip(job.weight) {
+        *out = f32::from(weight) * (1.0 / WEIGHT / (WHOLE * WHOLE));
     }
     out
 }
