@@ -4,8 +4,8 @@
 //! Rows of the large picture are stored phase by phase (columns 0, s, 2s, .. then 1, s+1, ..), so sixteen neighbouring
 //! low-resolution samples that move alike read and write sixteen *contiguous* values for each tap of the quadratic
 //! B-spline, each sample with weights of its own. Samples whose positions differ by up to one large pixel share a
-//! [`Job`]: the kernel then has four taps an axis instead of three. Weights are computed anew from 8-bit fractions
-//! each time, which is cheaper than reading them.
+//! [`Job`]: the kernel then has four taps an axis instead of three; two where all lie right between two pixels, as those of the
+//! reference do at even scales. Weights are computed anew from 8-bit fractions each time, which is cheaper than reading them.
 //!
 //! The B-spline is positive and its images of the spectrum are as weak as those of cubic interpolation with four taps,
 //! so what a sample sees depends little on where between the pixels it lies; the rest of the point-spread function is a
@@ -231,7 +231,7 @@ impl<const NX: usize, const NY: usize> Places<NX, NY> {
         Self { rows: from_fn(|k| rows.starts[k]), columns, floats: rows.floats }
     }
 
-    /// What tap (`kx`, `ky`) finds. Checking each of up to 32 taps took a tenth of the time.
+    /// What tap (`kx`, `ky`) finds.
     ///
     /// # Safety
     /// The picture has [`Self::floats`] floats.
@@ -372,5 +372,105 @@ levels! {
     /// `out = S picture`: what the samples read, sixteen a job; lanes without weight hold no meaning.
     pub(crate) fn predict(rows: &Rows<'_>, jobs: &[Job], picture: &[f32], out: &mut [[f32; LANES]]) {
         each(rows, jobs, picture.len(), &mut Predict { picture, out: out.iter_mut() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::CpuLevel;
+    use crate::kernels::testing::{bits, noise};
+
+    const HEIGHT: usize = 20;
+    const PHASES: usize = 2;
+    /// Places of a phase.
+    const SEGMENT: usize = 64;
+    const STRIDE: usize = PHASES * SEGMENT;
+    const TAPS: [[usize; 4]; PHASES] = [[0, SEGMENT, 1, SEGMENT + 1], [SEGMENT, 1, SEGMENT + 1, 2]];
+
+    fn rows(height: usize) -> Rows<'static> {
+        Rows { stride: STRIDE, height, mask: usize::MAX, taps: &TAPS }
+    }
+
+    /// Jobs of all numbers of taps on rows inside and outside the picture; as many samples as there are places for them.
+    fn jobs() -> Vec<Job> {
+        let random = noise(7, 1 << 14);
+        let mut next = random.iter().map(|value| *value as usize).cycle();
+        let mut byte = move |below: usize| (next.next().unwrap_or(0) * 131 + next.next().unwrap_or(0)) % below;
+        let shapes = (2..=4).flat_map(|x| (2..=4).map(move |y| [x, y]));
+        let job = |(n, taps): (usize, [u8; 2])| {
+            let [below_x, below_y] = taps.map(|taps| [1, 128, 256][usize::from(taps) - 2]);
+            Job {
+                weight: from_fn(|_| byte(256) as u8),
+                fx: from_fn(|_| byte(below_x) as u8),
+                fy: from_fn(|_| byte(below_y) as u8),
+                at: (n * LANES / 3) as u32,
+                row: byte(HEIGHT + 4) as i32 - 3,
+                place: byte(SEGMENT - LANES - 2) as u32,
+                phase: byte(PHASES) as u8,
+                taps,
+            }
+        };
+        shapes.cycle().take(90).enumerate().map(job).collect()
+    }
+
+    #[test]
+    fn every_level_gives_the_bits_of_the_baseline() {
+        let (jobs, picture, plane) = (jobs(), noise(1, HEIGHT * STRIDE), noise(2, 90 * LANES / 3));
+        let run = |level: CpuLevel| {
+            let (mut sums, mut density) = (noise(3, HEIGHT * STRIDE), noise(4, HEIGHT * STRIDE));
+            let mut read = vec![[0.0; LANES]; jobs.len()];
+            let samples = Samples::new(&plane);
+            back_project(level, &rows(HEIGHT), &jobs, &samples, &picture, &mut sums, (1.5, 40.0));
+            splat_weights(level, &rows(HEIGHT), &jobs, &mut density);
+            predict(level, &rows(HEIGHT), &jobs, &picture, &mut read);
+            [bits(&sums), bits(&density), bits(read.as_flattened())]
+        };
+        for level in CpuLevel::available() {
+            assert_eq!(run(CpuLevel::SCALAR), run(level), "{level:?}");
+        }
+    }
+
+    #[test]
+    fn samples_read_the_quadratic_spline_around_them_with_the_rows_mirrored() {
+        let picture = noise(1, HEIGHT * STRIDE);
+        let jobs = jobs();
+        let mut read = vec![[0.0; LANES]; jobs.len()];
+        predict(CpuLevel::SCALAR, &rows(HEIGHT), &jobs, &picture, &mut read);
+        let spline = |distance: f64| match distance.abs() {
+            near if near < 0.5 => 0.75 - near * near,
+            far => 0.5 * (1.5 - far).max(0.0).powi(2),
+        };
+        let value = |row: i32, column: usize| {
+            let last = HEIGHT as i32 - 1;
+            let row = if row < 0 { -1 - row } else { row };
+            let row = if row > last { 2 * last + 1 - row } else { row };
+            f64::from(picture[row as usize * STRIDE + column % PHASES * SEGMENT + column / PHASES])
+        };
+        for (job, read) in jobs.iter().zip(&read) {
+            for (i, read) in read.iter().enumerate() {
+                let first = PHASES * (job.place as usize + i) + usize::from(job.phase);
+                let [x, y] = [job.fx[i], job.fy[i]].map(|units| 0.5 + f64::from(units) / 128.0);
+                let term = |ky: i32, kx: usize| {
+                    spline(f64::from(ky) - y) * spline(kx as f64 - x) * value(job.row + ky, first + kx)
+                };
+                let wanted: f64 = (0..4).flat_map(|ky| (0..4).map(move |kx| (ky, kx))).map(|(y, x)| term(y, x)).sum();
+                assert!((f64::from(*read) - wanted).abs() < 1e-3, "{job:?}, lane {i}: {read}, not {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a tap in column")]
+    fn a_tap_beside_its_row_is_refused() {
+        let job = Job { place: (SEGMENT - LANES + 1) as u32, phase: 1, ..jobs()[0] };
+        predict(CpuLevel::detect(), &rows(HEIGHT), &[job], &[0.0; HEIGHT * STRIDE], &mut [[0.0; LANES]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a row at")]
+    fn a_row_beyond_the_picture_is_refused() {
+        let job = Job { row: HEIGHT as i32 - 2, ..jobs()[0] };
+        predict(CpuLevel::detect(), &rows(HEIGHT + 1), &[job; 1], &[0.0; HEIGHT * STRIDE], &mut [[0.0; LANES]]);
     }
 }
