@@ -152,6 +152,37 @@ fn accumulate_lane(sums: &mut [Lane; NORMAL_SUMS], row: &NormalRow<'_>, s: usize
     add(&mut sums[13], &weight, &residual);
 }
 
+/// `out[i] = sum over k of weights[k] * term(k)[i]`: many pixels at once, as one addition waits for the one before.
+#[inline(always)]
+fn add_up<'t>(out: &mut [f32], term: impl Fn(usize) -> &'t [f32], weights: &[f32]) {
+    let (many, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
+    let start = many.len() * 4 * LANES;
+    for (n, out) in many.iter_mut().enumerate() {
+        *out = sums(n * 4 * LANES, &term, weights);
+    }
+    let (some, rest) = rest.as_chunks_mut::<LANES>();
+    for (n, out) in some.iter_mut().enumerate() {
+        *out = sums(start + n * LANES, &term, weights);
+    }
+    let start = start + some.len() * LANES;
+    for (n, out) in rest.iter_mut().enumerate() {
+        [*out] = sums(start + n, &term, weights);
+    }
+}
+
+/// [`add_up`] for `N` pixels from `start`.
+#[inline(always)]
+fn sums<'t, const N: usize>(start: usize, term: &impl Fn(usize) -> &'t [f32], weights: &[f32]) -> [f32; N] {
+    let mut sums = [0.0; N];
+    for (k, weight) in weights.iter().enumerate() {
+        let values = &term(k)[start..start + N];
+        for i in 0..N {
+            sums[i] += values[i] * weight;
+        }
+    }
+    sums
+}
+
 levels! {
     /// `out[i] = sum over k of weights[k] * rows[k][i]`.
     ///
@@ -159,21 +190,7 @@ levels! {
     /// If a row is shorter than `out` or there are fewer rows than weights.
     pub(crate) fn weighted_rows(out: &mut [f32], rows: &[&[f32]], weights: &[f32]) {
         assert!(rows.len() >= weights.len(), "a row for each weight");
-        let body = out.len() - out.len() % LANES;
-        for s in (0..body).step_by(LANES) {
-            let mut sum = [0.0; LANES];
-            for (row, weight) in rows.iter().zip(weights) {
-                add(&mut sum, &lane(row, s), &[*weight; LANES]);
-            }
-            out[s..s + LANES].copy_from_slice(&sum);
-        }
-        for i in body..out.len() {
-            let mut sum = 0.0;
-            for (row, weight) in rows.iter().zip(weights) {
-                sum += row[i] * weight;
-            }
-            out[i] = sum;
-        }
+        add_up(out, |k| rows[k], weights);
     }
 
     /// `out[i] = sum over k of taps[k] * input[i + k]`.
@@ -182,21 +199,7 @@ levels! {
     /// If `input` is shorter than `out.len() + taps.len() - 1`.
     pub(crate) fn correlate_row(out: &mut [f32], input: &[f32], taps: &[f32]) {
         assert!(out.is_empty() || input.len() + 1 >= out.len() + taps.len(), "the input covers all taps");
-        let body = out.len() - out.len() % LANES;
-        for s in (0..body).step_by(LANES) {
-            let mut sum = [0.0; LANES];
-            for (k, tap) in taps.iter().enumerate() {
-                add(&mut sum, &lane(input, s + k), &[*tap; LANES]);
-            }
-            out[s..s + LANES].copy_from_slice(&sum);
-        }
-        for i in body..out.len() {
-            let mut sum = 0.0;
-            for (k, tap) in taps.iter().enumerate() {
-                sum += input[i + k] * tap;
-            }
-            out[i] = sum;
-        }
+        add_up(out, |k| &input[k..], taps);
     }
 
     /// `out[i]` is the mean of the 2 x 2 pixels `2 i, 2 i + 1` of the two rows.
