@@ -1,5 +1,4 @@
-//! Rows of registration: weighted sums of rows and of neighbours, reduction by two, and the sums of the robust
-//! normal equations.
+//! Rows of registration: reduction by two, and the sums of the robust normal equations.
 //!
 //! Sums over pixels are kept in [`LANES`] partial sums, lane `i` taking every sixteenth pixel, so that the order of
 //! the additions is part of the definition and is the same at every CPU level.
@@ -152,56 +151,7 @@ fn accumulate_lane(sums: &mut [Lane; NORMAL_SUMS], row: &NormalRow<'_>, s: usize
     add(&mut sums[13], &weight, &residual);
 }
 
-/// `out[i] = sum over k of weights[k] * term(k)[i]`: many pixels at once, as one addition waits for the one before.
-#[inline(always)]
-fn add_up<'t>(out: &mut [f32], term: impl Fn(usize) -> &'t [f32], weights: &[f32]) {
-    let (many, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
-    let start = many.len() * 4 * LANES;
-    for (n, out) in many.iter_mut().enumerate() {
-        *out = sums(n * 4 * LANES, &term, weights);
-    }
-    let (some, rest) = rest.as_chunks_mut::<LANES>();
-    for (n, out) in some.iter_mut().enumerate() {
-        *out = sums(start + n * LANES, &term, weights);
-    }
-    let start = start + some.len() * LANES;
-    for (n, out) in rest.iter_mut().enumerate() {
-        [*out] = sums(start + n, &term, weights);
-    }
-}
-
-/// [`add_up`] for `N` pixels from `start`.
-#[inline(always)]
-fn sums<'t, const N: usize>(start: usize, term: &impl Fn(usize) -> &'t [f32], weights: &[f32]) -> [f32; N] {
-    let mut sums = [0.0; N];
-    for (k, weight) in weights.iter().enumerate() {
-        let values = &term(k)[start..start + N];
-        for i in 0..N {
-            sums[i] += values[i] * weight;
-        }
-    }
-    sums
-}
-
 levels! {
-    /// `out[i] = sum over k of weights[k] * rows[k][i]`.
-    ///
-    /// # Panics
-    /// If a row is shorter than `out` or there are fewer rows than weights.
-    pub(crate) fn weighted_rows(out: &mut [f32], rows: &[&[f32]], weights: &[f32]) {
-        assert!(rows.len() >= weights.len(), "a row for each weight");
-        add_up(out, |k| rows[k], weights);
-    }
-
-    /// `out[i] = sum over k of taps[k] * input[i + k]`.
-    ///
-    /// # Panics
-    /// If `input` is shorter than `out.len() + taps.len() - 1`.
-    pub(crate) fn correlate_row(out: &mut [f32], input: &[f32], taps: &[f32]) {
-        assert!(out.is_empty() || input.len() + 1 >= out.len() + taps.len(), "the input covers all taps");
-        add_up(out, |k| &input[k..], taps);
-    }
-
     /// `out[i]` is the mean of the 2 x 2 pixels `2 i, 2 i + 1` of the two rows.
     ///
     /// # Panics
@@ -284,16 +234,13 @@ mod tests {
 
     #[test]
     fn every_level_gives_the_bits_of_the_scalar_one_at_every_length() {
-        let weights = noise(9, 8);
         let light = Brightness { gain: 0.9, level: 3.0, center: 7.0, inverse_cutoff: 0.01 };
         for level in CpuLevel::available() {
             for n in 0..=67 {
                 let rows: Vec<Vec<f32>> = (1..9).map(|s| noise(s, 2 * n + 9)).collect();
                 let views: Vec<&[f32]> = rows.iter().map(|r| &r[1..]).collect();
                 let run = |level| {
-                    let (mut a, mut b, mut c) = (vec![1e9; n + 3], vec![1e9; n + 3], vec![1e9; n + 3]);
-                    weighted_rows(level, &mut a[1..n + 1], &views, &weights);
-                    correlate_row(level, &mut b[1..n + 1], views[0], &weights);
+                    let mut c = vec![1e9; n + 3];
                     halve_rows(level, &mut c[1..n + 1], views[1], views[2]);
                     let mut sums = NormalSums::new();
                     let row = NormalRow {
@@ -307,12 +254,12 @@ mod tests {
                     accumulate_normal(level, &mut sums, &row, &light);
                     let (mut d, mut e) = (vec![1e9; n + 3], vec![1e9; n + 3]);
                     energy_row(level, &mut d[1..n + 1], &mut e[1..n + 1], &row, &light);
-                    (a, b, c, d, e, sums)
+                    (c, d, e, sums)
                 };
                 assert_eq!(run(CpuLevel::SCALAR), run(level), "{level:?}, length {n}");
-                let (a, b, c, d, e, _) = run(level);
+                let (c, d, e, _) = run(level);
                 let intact = |out: &[f32]| out[0] == 1e9 && out[n + 1] == 1e9;
-                assert!([a, b, c, d, e].iter().all(|out| intact(out)), "{level:?}, length {n}: wrote outside");
+                assert!([c, d, e].iter().all(|out| intact(out)), "{level:?}, length {n}: wrote outside");
             }
         }
     }

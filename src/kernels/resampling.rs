@@ -22,6 +22,7 @@ levels! {
             2 => sum_rows::<2, false>(out, rows, stride, weights),
             4 => sum_rows::<4, false>(out, rows, stride, weights),
             6 => sum_rows::<6, false>(out, rows, stride, weights),
+            8 => sum_rows::<8, false>(out, rows, stride, weights),
             11 => sum_rows::<11, false>(out, rows, stride, weights),
             _ => sum_many_rows(out, rows, stride, weights),
         }

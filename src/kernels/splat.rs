@@ -172,7 +172,7 @@ impl<const NX: usize, const NY: usize> Taps<NX, NY> {
 
     /// What the samples read from `picture`, in units of `1 / WHOLE^2`.
     #[inline(always)]
-    fn read(&self, picture: &[f32], places: &Places<NX, NY>) -> Lane {
+    fn read(&self, picture: &[f32], places: &TapPlaces<NX, NY>) -> Lane {
         assert!(places.floats <= picture.len(), "a picture of {} floats", picture.len());
         let mut total = [0.0; LANES];
         for ky in 0..NY {
@@ -194,7 +194,7 @@ impl<const NX: usize, const NY: usize> Taps<NX, NY> {
     /// Adds `value` of every sample, in units of `1 / WHOLE^2`, to `picture` at its taps. The taps of one phase overlap: they are kept
     /// apart in time, so that a load seldom waits for the store before it.
     #[inline(always)]
-    fn write(&self, picture: &mut [f32], places: &Places<NX, NY>, value: &Lane) {
+    fn write(&self, picture: &mut [f32], places: &TapPlaces<NX, NY>, value: &Lane) {
         assert!(places.floats <= picture.len(), "a picture of {} floats", picture.len());
         for kx in 0..NX {
             let mut column = [0.0; LANES];
@@ -213,14 +213,14 @@ impl<const NX: usize, const NY: usize> Taps<NX, NY> {
 }
 
 /// Where the taps of a job lie: all of them in any picture of `floats` floats or more.
-struct Places<const NX: usize, const NY: usize> {
+struct TapPlaces<const NX: usize, const NY: usize> {
     /// Where the rows of the taps start, and where the taps lie in a row.
     rows: [usize; NY],
     columns: [usize; NX],
     floats: usize,
 }
 
-impl<const NX: usize, const NY: usize> Places<NX, NY> {
+impl<const NX: usize, const NY: usize> TapPlaces<NX, NY> {
     /// Panics if a tap leaves its row.
     #[inline(always)]
     fn new(job: &Job, window: &Rows<'_>, rows: &TapRows) -> Self {
@@ -273,7 +273,7 @@ impl TapRows {
 
 /// What to do with each job: see the kernels.
 trait Work {
-    fn job<const NX: usize, const NY: usize>(&mut self, job: &Job, places: &Places<NX, NY>);
+    fn job<const NX: usize, const NY: usize>(&mut self, job: &Job, places: &TapPlaces<NX, NY>);
 }
 
 /// Does the work with all jobs; its pictures have so many floats.
@@ -287,15 +287,15 @@ fn each(window: &Rows<'_>, jobs: &[Job], floats: usize, work: &mut impl Work) {
             rows = TapRows::new(window, job.row, floats);
         }
         match job.taps {
-            [2, 2] => work.job(job, &Places::<2, 2>::new(job, window, &rows)),
-            [2, 3] => work.job(job, &Places::<2, 3>::new(job, window, &rows)),
-            [2, _] => work.job(job, &Places::<2, 4>::new(job, window, &rows)),
-            [3, 2] => work.job(job, &Places::<3, 2>::new(job, window, &rows)),
-            [3, 3] => work.job(job, &Places::<3, 3>::new(job, window, &rows)),
-            [3, _] => work.job(job, &Places::<3, 4>::new(job, window, &rows)),
-            [_, 2] => work.job(job, &Places::<4, 2>::new(job, window, &rows)),
-            [_, 3] => work.job(job, &Places::<4, 3>::new(job, window, &rows)),
-            [_, _] => work.job(job, &Places::<4, 4>::new(job, window, &rows)),
+            [2, 2] => work.job(job, &TapPlaces::<2, 2>::new(job, window, &rows)),
+            [2, 3] => work.job(job, &TapPlaces::<2, 3>::new(job, window, &rows)),
+            [2, _] => work.job(job, &TapPlaces::<2, 4>::new(job, window, &rows)),
+            [3, 2] => work.job(job, &TapPlaces::<3, 2>::new(job, window, &rows)),
+            [3, 3] => work.job(job, &TapPlaces::<3, 3>::new(job, window, &rows)),
+            [3, _] => work.job(job, &TapPlaces::<3, 4>::new(job, window, &rows)),
+            [_, 2] => work.job(job, &TapPlaces::<4, 2>::new(job, window, &rows)),
+            [_, 3] => work.job(job, &TapPlaces::<4, 3>::new(job, window, &rows)),
+            [_, _] => work.job(job, &TapPlaces::<4, 4>::new(job, window, &rows)),
         }
     }
 }
@@ -310,7 +310,7 @@ struct BackProject<'a> {
 
 impl Work for BackProject<'_> {
     #[inline(always)]
-    fn job<const NX: usize, const NY: usize>(&mut self, job: &Job, places: &Places<NX, NY>) {
+    fn job<const NX: usize, const NY: usize>(&mut self, job: &Job, places: &TapPlaces<NX, NY>) {
         let (taps, samples) = (Taps::<NX, NY>::new(job), self.samples.lane(job.at));
         fetch_ahead(&self.samples.plane()[job.at as usize], LANES * AHEAD);
         let mut value = taps.read(self.picture, places);
@@ -328,7 +328,7 @@ struct Weights<'a>(&'a mut [f32]);
 
 impl Work for Weights<'_> {
     #[inline(always)]
-    fn job<const NX: usize, const NY: usize>(&mut self, job: &Job, places: &Places<NX, NY>) {
+    fn job<const NX: usize, const NY: usize>(&mut self, job: &Job, places: &TapPlaces<NX, NY>) {
         Taps::<NX, NY>::new(job).write(self.0, places, &weights(job));
     }
 }
@@ -340,7 +340,7 @@ struct Predict<'a> {
 
 impl Work for Predict<'_> {
     #[inline(always)]
-    fn job<const NX: usize, const NY: usize>(&mut self, job: &Job, places: &Places<NX, NY>) {
+    fn job<const NX: usize, const NY: usize>(&mut self, job: &Job, places: &TapPlaces<NX, NY>) {
         let mut read = Taps::<NX, NY>::new(job).read(self.picture, places);
         for value in &mut read {
             *value *= 1.0 / (WHOLE * WHOLE);

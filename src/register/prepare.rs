@@ -10,7 +10,8 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::kernels::CpuLevel;
-use crate::kernels::registration::{correlate_row, halve_rows, weighted_rows};
+use crate::kernels::filters::weighted_sum;
+use crate::kernels::registration::halve_rows;
 
 use super::rank::ranked;
 use super::spectrum::Spectrum;
@@ -62,16 +63,18 @@ impl<P: Deref<Target = [f32]> + Sync> Level<P> {
         let mut pixels = vec![0.0; self.pixels.len()];
         pixels.par_chunks_mut(columns * BAND).enumerate().for_each(|(band, out)| {
             let mut padded = vec![0.0; columns + 2 * radius];
-            let mut rows: Vec<&[f32]> = Vec::with_capacity(taps.len());
+            let mut rows = vec![0; taps.len()];
+            let shifts: Vec<usize> = (0..taps.len()).collect();
             for (y, out) in (band * BAND..).zip(out.chunks_mut(columns)) {
-                rows.clear();
-                rows.extend((0..taps.len()).map(|k| self.row(mirrored((y + k) as i64 - radius as i64, self.rows))));
-                weighted_rows(cpu, &mut padded[radius..radius + columns], &rows, taps);
+                for (start, y) in rows.iter_mut().zip(y as i64 - radius as i64..) {
+                    *start = mirrored(y, self.rows) * columns;
+                }
+                weighted_sum(cpu, &mut padded[radius..radius + columns], &self.pixels, &rows, taps, false);
                 for i in 0..radius {
                     padded[radius - 1 - i] = padded[radius + mirrored(-1 - i as i64, columns)];
                     padded[radius + columns + i] = padded[radius + mirrored((columns + i) as i64, columns)];
                 }
-                correlate_row(cpu, out, &padded, taps);
+                weighted_sum(cpu, out, &padded, &shifts, taps, false);
             }
         });
         Level { rows: self.rows, columns, pixels }

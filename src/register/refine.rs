@@ -8,9 +8,8 @@
 use rayon::prelude::*;
 
 use crate::kernels::CpuLevel;
-use crate::kernels::registration::{
-    Brightness, NORMAL_SUMS, NormalRow, NormalSums, accumulate_normal, correlate_row, energy_row, weighted_rows,
-};
+use crate::kernels::registration::{Brightness, NORMAL_SUMS, NormalRow, NormalSums, accumulate_normal, energy_row};
+use crate::kernels::resampling::weighted_rows;
 
 use super::prepare::{Level, sample_step};
 use super::rank::median;
@@ -156,23 +155,20 @@ impl Aligner<'_> {
         Some(Overlap { x, y, whole: [whole_x, whole_y], taps: [taps_x, taps_y] })
     }
 
-    /// The rows `-3..=4` around row `y` of the reference in the moving frame, each `n + 7` columns wide.
-    fn source_rows(&self, overlap: &Overlap, y: usize) -> [&[f32]; 8] {
-        let first = (overlap.x[0] as i64 + overlap.whole[0] - 3) as usize;
-        let width = overlap.x[1] - overlap.x[0] + 7;
-        std::array::from_fn(|k| {
-            &self.moving.row((y as i64 + overlap.whole[1] - 3 + k as i64) as usize)[first..first + width]
-        })
+    /// The moving frame from where the rows `-3..=4` around row `y` of the reference begin, each `n + 7` columns wide.
+    fn source_rows(&self, overlap: &Overlap, y: usize) -> &[f32] {
+        let [column, row] = [overlap.x[0] as i64 + overlap.whole[0] - 3, y as i64 + overlap.whole[1] - 3];
+        &self.moving.pixels[row as usize * self.moving.columns + column as usize..]
     }
 
     fn sample(&self, overlap: &Overlap, count: usize) -> Sample {
         let n = overlap.x[1] - overlap.x[0];
-        let step = sample_step(n * (overlap.y[1] - overlap.y[0]), count);
+        let (stride, step) = (self.moving.columns, sample_step(n * (overlap.y[1] - overlap.y[0]), count));
         let (mut column, mut warped) = (vec![0.0; n + 7], vec![0.0; n + 2]);
         let mut sample = Sample::default();
         for y in (overlap.y[0]..overlap.y[1]).step_by(step) {
-            weighted_rows(self.cpu, &mut column, &self.source_rows(overlap, y)[1..7], &overlap.taps[1]);
-            correlate_row(self.cpu, &mut warped, &column, &overlap.taps[0]);
+            weighted_rows(self.cpu, &mut column, &self.source_rows(overlap, y)[stride..], stride, &overlap.taps[1]);
+            weighted_rows(self.cpu, &mut warped, &column, 1, &overlap.taps[0]);
             // The first column changes from row to row, so that the grid does not beat with a pattern.
             let start = (y * 7) % step;
             let reference = &self.reference.row(y)[overlap.x[0]..overlap.x[1]];
@@ -212,16 +208,16 @@ impl Aligner<'_> {
     /// Row `y` of the reference, and the moving frame brought onto it.
     fn warped_row<'b>(&'b self, overlap: &Overlap, y: usize, buffers: &'b mut RowBuffers) -> NormalRow<'b> {
         let [left, right] = overlap.x;
-        let (source, taps) = (self.source_rows(overlap, y), &overlap.taps[1]);
+        let (source, stride, taps) = (self.source_rows(overlap, y), self.moving.columns, &overlap.taps[1]);
         // Half the difference between interpolation one row below and one row above.
         let slope_taps: [f32; 8] = std::array::from_fn(|k| {
             let (below, above) = (if k >= 2 { taps[k - 2] } else { 0.0 }, if k < 6 { taps[k] } else { 0.0 });
             0.5 * (below - above)
         });
-        weighted_rows(self.cpu, &mut buffers.column, &source[1..7], taps);
-        correlate_row(self.cpu, &mut buffers.warped, &buffers.column, &overlap.taps[0]);
-        weighted_rows(self.cpu, &mut buffers.column, &source, &slope_taps);
-        correlate_row(self.cpu, &mut buffers.slope, &buffers.column[1..], &overlap.taps[0]);
+        weighted_rows(self.cpu, &mut buffers.column, &source[stride..], stride, taps);
+        weighted_rows(self.cpu, &mut buffers.warped, &buffers.column, 1, &overlap.taps[0]);
+        weighted_rows(self.cpu, &mut buffers.column, source, stride, &slope_taps);
+        weighted_rows(self.cpu, &mut buffers.slope, &buffers.column[1..], 1, &overlap.taps[0]);
         NormalRow {
             above: &self.reference.row(y - 1)[left..right],
             reference: &self.reference.row(y)[left - 1..right + 1],
