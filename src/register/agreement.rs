@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::prepare::{Level, sample_step};
-use super::rank::median;
+use super::rank::{median, median_magnitude};
 use super::refine::{Sample, State};
 
 /// Share of the frame that must remain visible in both.
@@ -37,8 +37,7 @@ pub(super) fn best_candidates(
     let trial = |shift: &[i64; 2]| {
         let mut trial = trial(reference, moving, *shift, state, samples)?;
         center(&mut trial.residuals);
-        let magnitudes: Vec<f32> = trial.residuals.iter().map(|r| r.abs()).collect();
-        let typical = median(&magnitudes);
+        let typical = median_magnitude(&trial.residuals);
         Some((trial, typical))
     };
     let (trials, typical): (Vec<Trial>, Vec<f32>) = candidates.par_iter().filter_map(trial).unzip();
@@ -70,14 +69,16 @@ fn trial(reference: &Level, moving: &Level, shift: [i64; 2], state: &State, samp
         return None;
     }
     let step = sample_step(pixels, samples);
-    let mut sample = Sample::default();
+    // Candidates are tried by all threads at once: memory that grew would have them wait for each other.
+    let mut residuals = Vec::with_capacity((bottom - top).div_ceil(step) * (right - left).div_ceil(step));
+    let moved = |n: usize, d: i64| (n as i64 + d) as usize;
     for y in (top..bottom).step_by(step) {
-        let (a, b) = (reference.row(y), moving.row((y as i64 + shift[0]) as usize));
-        let columns = (left + (y * 7) % step..right).step_by(step);
-        sample.reference.extend(columns.clone().filter_map(|x| a.get(x)));
-        sample.moving.extend(columns.filter_map(|x| b.get((x as i64 + shift[1]) as usize)));
+        let a = &reference.row(y)[left..right];
+        let b = &moving.row(moved(y, shift[0]))[moved(left, shift[1])..moved(right, shift[1])];
+        let scattered = a.iter().zip(b).skip((y * 7) % step).step_by(step);
+        residuals.extend(scattered.map(state.residual()));
     }
-    Some(Trial { shift, overlap, residuals: sample.residuals(state) })
+    Some(Trial { shift, overlap, residuals })
 }
 
 /// Takes the median off.
@@ -87,11 +88,11 @@ fn center(residuals: &mut [f32]) {
 }
 
 /// Robust score of a refined candidate, 0 (equal) to 1, of corresponding pixels `sample` of frames as large as `frame`.
-pub(super) fn score(sample: &Sample, state: &State, frame: &Level, scale: f32) -> f64 {
-    let mut residuals = sample.residuals(state);
-    center(&mut residuals);
+pub(super) fn score(mut sample: Sample, state: &State, frame: &Level, scale: f32) -> f64 {
+    let residuals = sample.residuals(state);
+    center(residuals);
     let share = |n: usize, d: f64| (1.0 - d.abs() / n as f64).max(0.0);
-    with_unseen(geman_mcclure(&residuals, scale), share(frame.columns, state.dx) * share(frame.rows, state.dy))
+    with_unseen(geman_mcclure(residuals, scale), share(frame.columns, state.dx) * share(frame.rows, state.dy))
 }
 
 /// The score of the whole frame, of which a share `overlap` has score `seen`.
@@ -110,13 +111,15 @@ fn geman_mcclure(residuals: &[f32], scale: f32) -> f64 {
 /// of pixels paired at random.
 pub(super) fn chance_corrected(sample: &Sample, state: &State) -> f64 {
     let n = sample.reference.len();
-    let found: f64 = sample.residuals(state).iter().map(|r| f64::from(r.abs())).sum();
-    let mut shuffled = sample.clone();
+    let found = total_magnitude(sample.reference.iter().zip(&sample.moving), state);
     // A prime step through the sample meets every element once unless it divides n, and leaves no neighbour beside.
     const STEP: usize = 7919;
-    for (i, value) in shuffled.moving.iter_mut().enumerate() {
-        *value = sample.moving[((i + 1) * STEP) % n];
-    }
-    let chance: f64 = shuffled.residuals(state).iter().map(|r| f64::from(r.abs())).sum();
+    let shuffled = (0..n).map(|i| &sample.moving[((i + 1) * STEP) % n]);
+    let chance = total_magnitude(sample.reference.iter().zip(shuffled), state);
     if chance > 0.0 { (1.0 - found / chance).clamp(0.0, 1.0) } else { 0.0 }
+}
+
+/// The sum of what `state` leaves of pairs (reference, moving).
+fn total_magnitude<'a>(pairs: impl Iterator<Item = (&'a f32, &'a f32)>, state: &State) -> f64 {
+    pairs.map(state.residual()).map(|r| f64::from(r.abs())).sum()
 }

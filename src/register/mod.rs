@@ -266,7 +266,7 @@ impl Registrar {
         for shift in best {
             let state = State { dx: shift[1] as f64, dy: shift[0] as f64, ..start };
             let state = aligner.refine(state, self.options.iterations, effort.tolerance, LEASH).unwrap_or(state);
-            let found = score(&aligner.pairs(&state, TRIAL_SAMPLES), &state, pair.0, scale);
+            let found = score(aligner.pairs(&state, TRIAL_SAMPLES), &state, pair.0, scale);
             if found < chosen.0 {
                 chosen = (found, state);
             }

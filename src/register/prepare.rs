@@ -61,20 +61,20 @@ impl<P: Deref<Target = [f32]> + Sync> Level<P> {
     pub(super) fn smoothed(&self, taps: &[f32], cpu: CpuLevel) -> Level {
         let (columns, radius) = (self.columns, taps.len() / 2);
         let mut pixels = vec![0.0; self.pixels.len()];
-        pixels.par_chunks_mut(columns * BAND).enumerate().for_each(|(band, out)| {
-            let mut padded = vec![0.0; columns + 2 * radius];
-            let mut rows = vec![0; taps.len()];
-            let shifts: Vec<usize> = (0..taps.len()).collect();
+        let shifts: Vec<usize> = (0..taps.len()).collect();
+        let buffers = || (vec![0.0; columns + 2 * radius], vec![0; taps.len()]);
+        let bands = pixels.par_chunks_mut(columns * BAND).enumerate();
+        bands.for_each_init(buffers, |(padded, rows), (band, out)| {
             for (y, out) in (band * BAND..).zip(out.chunks_mut(columns)) {
                 for (start, y) in rows.iter_mut().zip(y as i64 - radius as i64..) {
                     *start = mirrored(y, self.rows) * columns;
                 }
-                weighted_sum(cpu, &mut padded[radius..radius + columns], &self.pixels, &rows, taps, false);
+                weighted_sum(cpu, &mut padded[radius..radius + columns], &self.pixels, rows, taps, false);
                 for i in 0..radius {
                     padded[radius - 1 - i] = padded[radius + mirrored(-1 - i as i64, columns)];
                     padded[radius + columns + i] = padded[radius + mirrored((columns + i) as i64, columns)];
                 }
-                weighted_sum(cpu, out, &padded, &shifts, taps, false);
+                weighted_sum(cpu, out, padded, &shifts, taps, false);
             }
         });
         Level { rows: self.rows, columns, pixels }

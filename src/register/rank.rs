@@ -1,31 +1,20 @@
-//! The value at a place in the order of many, without sorting them.
+//! The value at a place in the order of many, without sorting them and without asking for memory: all threads look for medians
+//! at once, and would wait for each other.
 
-/// Leading bits by which values are counted: sign, exponent and two of the fraction.
+/// Bits of a digit.
 const BITS: u32 = 11;
+/// Where the digits of a [`key`] end, the highest one first; the last two have a bit in common.
+const DIGITS: [u32; 3] = [21, 10, 0];
+/// Counts of digits are looked through in strides of so many.
+const STRIDE: usize = 64;
 /// So few values are searched as they are.
 const FEW: usize = 256;
 
 /// The value before which `place` of `values` come in their total order; 0 if there are not so many.
 ///
-/// Values are counted by their leading bits, and only those that share them with the one wanted are compared.
+/// Values are counted by their leading digit, those that share it with the one wanted by the next one, until they are few.
 pub(super) fn ranked(values: &[f32], place: usize) -> f32 {
-    if values.len() <= FEW {
-        return of_few(values.to_vec(), place);
-    }
-    let mut counts = [0u32; 1 << BITS];
-    for value in values {
-        counts[leading(*value)] += 1;
-    }
-    let mut before = 0;
-    let holds = |count: &u32| {
-        let found = place < before + *count as usize;
-        before += if found { 0 } else { *count as usize };
-        found
-    };
-    match counts.iter().position(holds) {
-        Some(bin) => of_few(values.iter().copied().filter(|value| leading(*value) == bin).collect(), place - before),
-        None => 0.0,
-    }
+    among(values.iter().copied(), place)
 }
 
 /// The middle one of `values`, the higher of two; 0 if there are none.
@@ -33,15 +22,66 @@ pub(super) fn median(values: &[f32]) -> f32 {
     ranked(values, values.len() / 2)
 }
 
-fn of_few(mut values: Vec<f32>, place: usize) -> f32 {
-    if place < values.len() { *values.select_nth_unstable_by(place, f32::total_cmp).1 } else { 0.0 }
+/// The median of the magnitudes of `values`.
+pub(super) fn median_magnitude(values: &[f32]) -> f32 {
+    among(values.iter().map(|value| value.abs()), values.len() / 2)
 }
 
-/// The leading bits of a value, in the total order.
-fn leading(value: f32) -> usize {
+fn among(values: impl ExactSizeIterator<Item = f32> + Clone, mut place: usize) -> f32 {
+    let mut left = values.len();
+    if place >= left {
+        return 0.0;
+    }
+    // The digits that are known of the value wanted, and where they are.
+    let (mut known, mut mask) = (0, 0);
+    for shift in DIGITS {
+        if left <= FEW {
+            break;
+        }
+        let mut counts = [[0u32; STRIDE]; (1 << BITS) / STRIDE];
+        let digit = |key: u32| (key >> shift) as usize % (1 << BITS);
+        for key in values.clone().map(key) {
+            // Nobody foretells which: added, not asked for.
+            counts[digit(key) / STRIDE][digit(key) % STRIDE] += u32::from(key & mask == known);
+        }
+        let Some((found, count)) = holding(&counts, &mut place) else { return 0.0 };
+        left = count;
+        known |= (found as u32) << shift;
+        mask |= ((1 << BITS) - 1) << shift;
+    }
+    if left > FEW {
+        // All of them are the same.
+        return value(known);
+    }
+    let (mut few, mut at) = ([0; FEW + 1], 0);
+    for key in values.map(key) {
+        few[at] = key;
+        at += usize::from(key & mask == known);
+    }
+    value(*few[..left].select_nth_unstable(place).1)
+}
+
+/// The digit that the value at `place` has, by the `counts` of each, and the count of it; `place` is then that among those.
+fn holding(counts: &[[u32; STRIDE]], place: &mut usize) -> Option<(usize, usize)> {
+    let mut passes = |count: usize| {
+        let passes = *place >= count;
+        *place -= if passes { count } else { 0 };
+        passes
+    };
+    let stride = counts.iter().position(|stride| !passes(stride.iter().sum::<u32>() as usize))?;
+    let digit = counts[stride].iter().position(|count| !passes(*count as usize))?;
+    Some((stride * STRIDE + digit, counts[stride][digit] as usize))
+}
+
+/// A number for each value that grows as values do in their total order.
+fn key(value: f32) -> u32 {
     let bits = value.to_bits();
-    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-    (ordered >> (u32::BITS - BITS)) as usize
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
+/// The value of a [`key`].
+fn value(key: u32) -> f32 {
+    f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
 }
 
 #[cfg(test)]
@@ -67,7 +107,10 @@ mod tests {
             }
             assert_eq!(ranked(&values, length), 0.0, "there are {length}");
         }
-        assert_eq!(ranked(&vec![2.5; 1000], 700), 2.5, "all equal");
+        assert_eq!((ranked(&vec![2.5; 1000], 700), ranked(&vec![-2.5; 1000], 700)), (2.5, -2.5), "all equal");
+        let close: Vec<f32> = (0..5000).map(|i| 1.0 + (i * 37 % 5000) as f32 * f32::EPSILON).collect();
+        assert_eq!(ranked(&close, 3000), 1.0 + 3000.0 * f32::EPSILON, "they differ in their last digits");
         assert_eq!((median(&[]), median(&[3.0, 1.0])), (0.0, 3.0));
+        assert_eq!((median_magnitude(&[-3.0, 1.0, -2.0]), median_magnitude(&vec![-2.5; 1000])), (2.0, 2.5));
     }
 }

@@ -12,7 +12,7 @@ use crate::kernels::registration::{Brightness, NORMAL_SUMS, NormalRow, NormalSum
 use crate::kernels::resampling::weighted_rows;
 
 use super::prepare::{Level, sample_step};
-use super::rank::median;
+use super::rank::{median, median_magnitude};
 use super::trust::{BlockEnergy, Trust};
 
 /// Pixels left out at each border: interpolation and gradient reach that far, and smoothing has mirrored there.
@@ -41,6 +41,12 @@ pub(super) struct State {
 }
 
 impl State {
+    /// `moving - (gain * (reference - centre) + level)` of a pair (reference, moving).
+    pub(super) fn residual(&self) -> impl Fn((&f32, &f32)) -> f32 + use<> {
+        let (gain, base) = (self.gain as f32, (self.level - self.gain * self.center) as f32);
+        move |(reference, moving)| moving - gain * reference - base
+    }
+
     /// The same in pixels of a level `2^log2` times smaller.
     pub(super) fn at_level(self, log2: usize) -> Self {
         let factor = 0.5f64.powi(log2 as i32);
@@ -74,10 +80,11 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// `moving - (gain * (reference - centre) + level)` of each.
-    pub(super) fn residuals(&self, state: &State) -> Vec<f32> {
-        let (gain, base) = (state.gain as f32, (state.level - state.gain * state.center) as f32);
-        self.reference.iter().zip(&self.moving).map(|(a, b)| b - gain * a - base).collect()
+    /// What `state` leaves of each, in place of the moving frame's pixels.
+    pub(super) fn residuals(&mut self, state: &State) -> &mut [f32] {
+        let residual = state.residual();
+        self.moving.iter_mut().zip(&self.reference).for_each(|(m, r)| *m = residual((r, m)));
+        &mut self.moving
     }
 }
 
@@ -112,16 +119,17 @@ impl Aligner<'_> {
     /// Gives `None` where the frames do not overlap, the shift runs off by more than `leash` pixels, or the gain leaves
     /// [`GAINS`]: then the moving frame was explained by a constant.
     pub(super) fn refine(&self, start: State, iterations: usize, tolerance: f64, leash: f64) -> Option<State> {
-        let mut state = start;
+        let (mut state, mut sample) = (start, Sample::default());
         for iteration in 0..iterations {
             let overlap = self.overlap(&state)?;
-            let mut residuals = self.sample(&overlap, SAMPLES).residuals(&state);
-            let middle = median(&residuals);
+            self.sample(&overlap, SAMPLES, &mut sample);
+            let residuals = sample.residuals(&state);
+            let middle = median(residuals);
             if iteration == 0 {
                 state.level += f64::from(middle);
             }
             residuals.iter_mut().for_each(|r| *r = (*r - middle).abs());
-            let scale = f64::from(median(&residuals)).max(SMALLEST_SCALE);
+            let scale = f64::from(median(residuals)).max(SMALLEST_SCALE);
             let step = solve(&self.normal_sums(&overlap, &state, TUKEY * scale))?;
             let length = step[0].hypot(step[1]);
             let shorten = 1f64.min(1.0 / length.max(1e-12));
@@ -141,7 +149,11 @@ impl Aligner<'_> {
 
     /// Pairs of corresponding pixels under `state`, about `count` of them; none where the frames do not overlap.
     pub(super) fn pairs(&self, state: &State, count: usize) -> Sample {
-        self.overlap(state).map_or_else(Sample::default, |overlap| self.sample(&overlap, count))
+        let mut sample = Sample::default();
+        if let Some(overlap) = self.overlap(state) {
+            self.sample(&overlap, count, &mut sample);
+        }
+        sample
     }
 
     fn overlap(&self, state: &State) -> Option<Overlap> {
@@ -161,11 +173,16 @@ impl Aligner<'_> {
         &self.moving.pixels[row as usize * self.moving.columns + column as usize..]
     }
 
-    fn sample(&self, overlap: &Overlap, count: usize) -> Sample {
+    /// About `count` pairs, in place of those that were in `sample`.
+    fn sample(&self, overlap: &Overlap, count: usize, sample: &mut Sample) {
         let n = overlap.x[1] - overlap.x[0];
         let (stride, step) = (self.moving.columns, sample_step(n * (overlap.y[1] - overlap.y[0]), count));
         let (mut column, mut warped) = (vec![0.0; n + 7], vec![0.0; n + 2]);
-        let mut sample = Sample::default();
+        let most = n.div_ceil(step) * (overlap.y[1] - overlap.y[0]).div_ceil(step);
+        for values in [&mut sample.reference, &mut sample.moving] {
+            values.clear();
+            values.reserve(most);
+        }
         for y in (overlap.y[0]..overlap.y[1]).step_by(step) {
             weighted_rows(self.cpu, &mut column, &self.source_rows(overlap, y)[stride..], stride, &overlap.taps[1]);
             weighted_rows(self.cpu, &mut warped, &column, 1, &overlap.taps[0]);
@@ -175,15 +192,15 @@ impl Aligner<'_> {
             sample.reference.extend(reference.iter().skip(start).step_by(step));
             sample.moving.extend(warped[1..n + 1].iter().skip(start).step_by(step));
         }
-        sample
     }
 
     /// The normal equations over the whole overlap, weights vanishing at `cutoff`.
     fn normal_sums(&self, overlap: &Overlap, state: &State, cutoff: f64) -> [f64; NORMAL_SUMS] {
         let light = brightness(state, cutoff);
         let rows: Vec<usize> = (overlap.y[0]..overlap.y[1]).step_by(self.row_step).collect();
-        let bands: Vec<[f64; NORMAL_SUMS]> =
-            rows.par_chunks(BAND).map(|rows| self.band_sums(overlap, rows, &light)).collect();
+        let buffers = || RowBuffers::new(overlap.x[1] - overlap.x[0]);
+        let sums = |buffers: &mut RowBuffers, rows: &[usize]| self.band_sums(overlap, rows, &light, buffers);
+        let bands: Vec<[f64; NORMAL_SUMS]> = rows.par_chunks(BAND).map_init(buffers, sums).collect();
         let mut total = [0.0; NORMAL_SUMS];
         for band in &bands {
             total.iter_mut().zip(band).for_each(|(t, b)| *t += b);
@@ -191,15 +208,20 @@ impl Aligner<'_> {
         total
     }
 
-    fn band_sums(&self, overlap: &Overlap, rows: &[usize], light: &Brightness) -> [f64; NORMAL_SUMS] {
-        let mut buffers = RowBuffers::new(overlap.x[1] - overlap.x[0]);
+    fn band_sums(
+        &self,
+        overlap: &Overlap,
+        rows: &[usize],
+        light: &Brightness,
+        buffers: &mut RowBuffers,
+    ) -> [f64; NORMAL_SUMS] {
         let mut total = [0.0; NORMAL_SUMS];
         for &y in rows {
             if let Some((trust, log2)) = self.trust {
                 trust.fill_row(&mut buffers.trust, overlap.x[0], y, log2);
             }
             let mut sums = NormalSums::new();
-            accumulate_normal(self.cpu, &mut sums, &self.warped_row(overlap, y, &mut buffers), light);
+            accumulate_normal(self.cpu, &mut sums, &self.warped_row(overlap, y, buffers), light);
             total.iter_mut().zip(sums.totals()).for_each(|(t, s)| *t += s);
         }
         total
@@ -240,9 +262,9 @@ impl Aligner<'_> {
             energy_row(self.cpu, &mut squares, &mut lengths, &row, &light);
             energy.add_row(&squares, &lengths, overlap.x[0], y);
         }
-        let mut residuals = self.sample(&overlap, SAMPLES).residuals(state);
-        residuals.iter_mut().for_each(|r| *r = r.abs());
-        let scale = f64::from(median(&residuals)).max(SMALLEST_SCALE);
+        let mut sample = Sample::default();
+        self.sample(&overlap, SAMPLES, &mut sample);
+        let scale = f64::from(median_magnitude(sample.residuals(state))).max(SMALLEST_SCALE);
         Some(energy.trust(1.4826 * scale))
     }
 }

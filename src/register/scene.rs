@@ -6,7 +6,7 @@
 
 use super::agreement::chance_corrected;
 use super::prepare::{Level, Prepared, gaussian};
-use super::rank::median;
+use super::rank::median_magnitude;
 use super::refine::{Aligner, Sample, State};
 use crate::kernels::CpuLevel;
 
@@ -65,8 +65,7 @@ impl Likeness {
 /// Correlation coefficient of the clipped values of both frames; 0 where one of them is constant.
 fn correlation(mut sample: Sample) -> f64 {
     for values in [&mut sample.reference, &mut sample.moving] {
-        let magnitudes: Vec<f32> = values.iter().map(|v| v.abs()).collect();
-        let limit = CLIP * median(&magnitudes).max(SMALLEST_DETAIL);
+        let limit = CLIP * median_magnitude(values).max(SMALLEST_DETAIL);
         values.iter_mut().for_each(|v| *v = v.clamp(-limit, limit));
     }
     let n = sample.reference.len() as f64;
