@@ -12,7 +12,7 @@ use super::grid::mirrored;
 use crate::cores::Work;
 use crate::frame::{CodingError, ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
-use crate::kernels::comparing::{mask_response, squared_detail};
+use crate::kernels::comparing::{magnitude_steps, mask_response, squared_detail};
 use crate::kernels::filters::weighted_sum;
 use crate::kernels::warp::Image;
 
@@ -166,33 +166,50 @@ fn along_row(cpu: CpuLevel, out: &mut [f32], row: &[f32], taps: &[f32]) {
     weighted_sum(cpu, out, row, &places[..taps.len()], taps, false);
 }
 
-/// Magnitudes, counted in steps of 1/32.
-pub(super) struct Magnitudes {
-    counts: [u32; 2048],
-    total: u32,
-}
+/// Steps of 1/32 that magnitudes are counted in; the last one has all larger ones.
+const STEPS: usize = 2048;
+/// What is at least as large is of no pixel that is seen, and is not counted.
+pub(super) const LARGEST: f32 = 1e4;
+
+/// Magnitudes, counted. Those of neighbours are alike, and a count waits for the one before if it is the same: there are four of
+/// each step, and one of what is not counted.
+pub(super) struct Magnitudes([[u32; STEPS + 1]; 4]);
 
 impl Magnitudes {
     pub(super) fn new() -> Self {
-        Self { counts: [0; 2048], total: 0 }
+        Self([[0; STEPS + 1]; 4])
     }
 
-    /// Counts some more.
-    pub(super) fn add(&mut self, values: impl Iterator<Item = f32>) {
-        for value in values {
-            self.counts[((value * 32.0) as usize).min(2047)] += 1;
-            self.total += 1;
+    /// Counts the magnitudes of some more values.
+    pub(super) fn add(&mut self, cpu: CpuLevel, values: &[f32]) {
+        let mut steps = [0; 256];
+        for values in values.chunks(steps.len()) {
+            let steps = &mut steps[..values.len()];
+            magnitude_steps(cpu, steps, values, 32.0, STEPS as i32 - 1, LARGEST);
+            let (whole, rest) = steps.as_chunks::<4>();
+            for four in whole {
+                self.0.iter_mut().zip(four).for_each(|(counts, step)| counts[*step as usize] += 1);
+            }
+            rest.iter().for_each(|step| self.0[0][*step as usize] += 1);
         }
+    }
+
+    /// These and `others`.
+    pub(super) fn and(mut self: Box<Self>, others: Box<Self>) -> Box<Self> {
+        self.0.as_flattened_mut().iter_mut().zip(others.0.as_flattened()).for_each(|(count, other)| *count += other);
+        self
     }
 
     /// The middle one; `None` if there are none.
     pub(super) fn median(&self) -> Option<f32> {
+        let count = |step: usize| self.0.iter().map(|counts| counts[step]).sum::<u32>();
+        let total: u32 = (0..STEPS).map(count).sum();
         let mut below = 0;
-        let bin = self.counts.iter().position(|count| {
-            below += count;
-            2 * below >= self.total
+        let step = (0..STEPS).find(|step| {
+            below += count(*step);
+            2 * below >= total
         });
-        (self.total > 0).then_some((bin? as f32 + 0.5) / 32.0)
+        (total > 0).then_some((step? as f32 + 0.5) / 32.0)
     }
 }
 
@@ -204,7 +221,7 @@ fn spatial_noise(cpu: CpuLevel, plane: &[f32], columns: usize) -> f32 {
     let mut magnitudes = Magnitudes::new();
     for above in (0..rows.saturating_sub(2)).step_by(4) {
         mask_response(cpu, &mut responses, &plane[above * columns..][..3 * columns]);
-        magnitudes.add(responses.iter().copied());
+        magnitudes.add(cpu, &responses);
     }
     magnitudes.median().map_or(0.0, |m| 1.4826 * m / 6.0)
 }

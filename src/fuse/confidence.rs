@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::appearance::{Appearance, MARGIN, Magnitudes, over_windows};
+use super::appearance::{Appearance, LARGEST, MARGIN, Magnitudes, over_windows};
 use super::grid::mirrored;
 use super::light::Glow;
 use super::mean;
@@ -23,10 +23,8 @@ use crate::kernels::comparing::{
 use crate::kernels::warp::warp_row;
 use crate::register::Field;
 
-/// Difference given to pixels that the reference does not show.
+/// Difference given to pixels that the reference does not show; from [`LARGEST`] on they are taken for such.
 const UNSEEN: f32 = 1e6;
-/// Differences from here on are of pixels that the reference does not show.
-const LARGEST: f32 = 1e4;
 /// Noise that the blur of sigma 0.8 leaves of white noise: the root of the sum of its squared weights.
 const NOISE_LEFT: f32 = 0.36;
 /// Share of the energy of the finest detail that is tolerated as aliasing. The variance of the window instead lets soft edges that
@@ -119,14 +117,11 @@ impl Judge {
             glow: Glow::default(),
         };
         self.found.resize_with(candidates.len().max(self.found.len()), new);
-        // Counting and the light are not parallel in themselves: candidates are.
         let cpu = self.cpu;
-        let compared = self.found.par_iter_mut().zip(candidates).map(|(found, candidate)| {
-            found.differ(cpu, reference, candidate);
-            temporal_noise(&found.difference, columns)
-        });
-        let compared: Vec<f32> = compared.collect();
-        let noise = compared.into_iter().fold(reference.noise, f32::min);
+        let compared = self.found.par_iter_mut().zip(candidates);
+        let noises: Vec<f32> =
+            compared.map(|(found, candidate)| temporal_noise(&found.differ(cpu, reference, candidate))).collect();
+        let noise = noises.into_iter().fold(reference.noise, f32::min);
         let allowed = noise.max(LEAST_NOISE);
         self.found.par_iter_mut().zip(candidates).for_each(|(found, candidate)| {
             light(cpu, &found.difference, (rows, columns), noise.max(1.0), &mut found.glow);
@@ -208,20 +203,25 @@ impl Judge {
 }
 
 impl Found {
-    /// `difference` = neighbour in the reference's light - reference moved onto it, both blurred.
-    fn differ(&mut self, cpu: CpuLevel, reference: &Appearance, candidate: &Candidate<'_>) {
+    /// `difference` = neighbour in the reference's light - reference moved onto it, both blurred. Returns the magnitudes of every
+    /// fourth row, counted while it is near.
+    fn differ(&mut self, cpu: CpuLevel, reference: &Appearance, candidate: &Candidate<'_>) -> Box<Magnitudes> {
         let (columns, stride) = (reference.width, reference.stride());
         let (image, seen) = (reference.image(), &candidate.appearance.smooth);
         let out = self.difference.par_chunks_mut(columns).zip(&mut self.inside).enumerate();
-        out.with_min_len(ROWS).for_each_init(
-            || (vec![0.0; columns], vec![0.0; columns]),
-            |(dy, dx), (y, (row, inside))| {
-                candidate.field.row(y as f32, 0.0, 1.0, dy, dx);
-                warp_row(cpu, row, &image, y, dy, dx, UNSEEN);
-                matched_difference(cpu, row, &seen[y * stride + MARGIN..], candidate.gain, candidate.offset);
-                *inside = seen_part(row);
-            },
-        );
+        let nothing = || (vec![0.0; columns], vec![0.0; columns], Box::new(Magnitudes::new()));
+        let differences = out.with_min_len(ROWS).fold(nothing, |mut so_far, (y, (row, inside))| {
+            let (dy, dx, magnitudes) = &mut so_far;
+            candidate.field.row(y as f32, 0.0, 1.0, dy, dx);
+            warp_row(cpu, row, &image, y, dy, dx, UNSEEN);
+            matched_difference(cpu, row, &seen[y * stride + MARGIN..], candidate.gain, candidate.offset);
+            *inside = seen_part(row);
+            if y % 4 == 0 {
+                magnitudes.add(cpu, row);
+            }
+            so_far
+        });
+        differences.map(|(_, _, magnitudes)| magnitudes).reduce(|| Box::new(Magnitudes::new()), Magnitudes::and)
     }
 
     /// `weights` from `difference`: squares without what is light, averaged over the window that the detail is of, against the
@@ -358,10 +358,7 @@ fn continue_outwards(row: &mut [f32], inside: &Range<usize>) {
     }
 }
 
-/// Noise from blurred differences of two frames: robust deviation, over the root of 2 frames and of the blur.
-fn temporal_noise(differences: &[f32], columns: usize) -> f32 {
-    let rows = differences.chunks_exact(columns).step_by(4);
-    let mut magnitudes = Magnitudes::new();
-    magnitudes.add(rows.flatten().map(|d| d.abs()).filter(|d| *d < LARGEST));
+/// Noise from magnitudes of blurred differences of two frames: robust deviation, over the root of 2 frames and of the blur.
+fn temporal_noise(magnitudes: &Magnitudes) -> f32 {
     magnitudes.median().map_or(f32::INFINITY, |d| 1.4826 * d / (std::f32::consts::SQRT_2 * NOISE_LEFT))
 }
