@@ -58,17 +58,21 @@ impl Work {
     }
 }
 
-/// Does `other` on a thread of its own while it does `here`, on another core if there is a free one; returns what both give.
-pub(crate) fn at_once<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+/// `work` for a thread that is started beside this one: on another core, if there is a free one.
+pub(crate) fn apart<A>(work: impl FnOnce() -> A) -> impl FnOnce() -> A {
     let core = current();
-    let apart = move || {
+    move || {
         if core > 0 && current() == core {
             leave(core, taken());
         }
-        other()
-    };
+        work()
+    }
+}
+
+/// Does `other` on a thread of its own while it does `here`, on another core if there is a free one; returns what both give.
+pub(crate) fn at_once<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
     std::thread::scope(|scope| {
-        let other = scope.spawn(apart);
+        let other = scope.spawn(apart(other));
         let here = here();
         (other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), here)
     })

@@ -84,6 +84,7 @@ impl Observation {
         let ones = vec![1.0; maps.1.input];
         let geometry = Geometry { cpu, maps, lattice, grid };
         let chunk = |band| {
+            let _here = Work::begin();
             let mut chunk = Chunk::default();
             geometry.build(&mut chunk, geometry.band(band), &still, |_| &ones);
             chunk

@@ -4,6 +4,8 @@
 //! Nothing that exists is touched unless overwriting was asked for, and never before the new file is complete.
 
 use std::ffi::CString;
+use std::fs::File;
+use std::ops::Range;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::heap;
 use super::open::{file_url, folder_of, is_sequence_pattern, sequence_files, sequence_number, sequence_url};
+use crate::cores::apart;
 use crate::error::{Error, Kind, Result};
 
 /// Bytes of an output that the system is asked to bring to disk at once, while frames are made: all of them at the end take 20 ms
@@ -145,12 +148,7 @@ impl Target {
         if end < *handed_on + BATCH {
             return;
         }
-        #[cfg(target_os = "linux")]
-        // SAFETY: an open file; the call takes numbers and changes nothing but when it is written to disk.
-        unsafe {
-            let (fd, from, count) = (part.as_file().as_raw_fd(), *handed_on as i64, (end - *handed_on) as i64);
-            libc::sync_file_range(fd, from, count, libc::SYNC_FILE_RANGE_WRITE);
-        }
+        begin_to_write(part.as_file(), *handed_on..end);
         *handed_on = end;
     }
 
@@ -169,12 +167,12 @@ impl Target {
 fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64> {
     let failed = |e: std::io::Error| Error::new(Kind::of_io(&e), "could not be finished").caused_by(e).file(path);
     let size = part.as_file().metadata().map_err(failed)?.len();
-    // Neither the disk nor a file that is replaced keeps more than one core busy: the memory of the job goes back meanwhile.
+    // The disk keeps no core busy: a file that is replaced goes meanwhile, and the memory of the job on another core.
     std::thread::scope(|scope| {
-        let beside = std::thread::Builder::new;
         // Where no thread can be started the output is finished all the same.
-        let _ = beside().spawn_scoped(scope, heap::give_back);
-        let _ = beside().spawn_scoped(scope, || drop_from_memory(path));
+        let _ = std::thread::Builder::new().spawn_scoped(scope, apart(heap::give_back));
+        begin_to_write(part.as_file(), 0..size);
+        drop_from_memory(path);
         part.as_file().sync_all().map_err(failed)?;
         let moved = if overwrite { part.persist(path) } else { part.persist_noclobber(path) };
         moved.map(drop).map_err(|e| {
@@ -186,13 +184,23 @@ fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64
     Ok(size)
 }
 
+/// Has the system begin to bring `bytes` of a file to disk, and does not wait for it.
+fn begin_to_write(file: &File, bytes: Range<u64>) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: an open file; the call takes numbers and changes nothing but when it is written to disk.
+    unsafe {
+        let count = bytes.end - bytes.start;
+        libc::sync_file_range(file.as_raw_fd(), bytes.start as i64, count as i64, libc::SYNC_FILE_RANGE_WRITE);
+    }
+}
+
 /// Sets the memory free in which the system keeps what it has read or written of a file, if there is one. What is on disk stays;
 /// replacing a file whose 75 MB are in memory takes 10 ms.
 fn drop_from_memory(path: &Path) {
     #[cfg(target_os = "linux")]
     // Pipes and devices are not asked, nor is where a link points: it is the link that is replaced.
     if path.symlink_metadata().is_ok_and(|there| there.is_file())
-        && let Ok(file) = std::fs::File::open(path)
+        && let Ok(file) = File::open(path)
     {
         // SAFETY: an open file; advice changes nothing in it.
         unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
