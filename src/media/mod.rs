@@ -46,6 +46,7 @@ pub use orientation::Orientation;
 pub use packed_form::PackedForm;
 pub use packing::{Packed, Packing};
 pub use probe::{MediaInfo, StreamInfo, StreamKind};
+pub(crate) use reader::Unread;
 pub use reader::{Told, VideoReader};
 pub use stored::{Keeping, StoredReader, StoredWriter, library_versions};
 pub use stream_copy::Kept;

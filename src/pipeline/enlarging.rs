@@ -58,11 +58,12 @@ impl Enlarging {
         let capacities = capacities(plan, network, limit)?;
         // Without a network what the method makes is what is written.
         let made = if refining.is_some() { middle } else { large.clone() };
-        let (registrar, enlarger) = pool.install(|| -> Result<_> {
-            let registrar = FrameRegistrar::for_plan(plan, cpu)?;
-            let enlarger = FrameEnlarger::new(plan, registrar.registrar(), small.clone(), made, cpu)?;
-            Ok((registrar, enlarger))
-        })?;
+        let (registrar, enlarger) = pool.install(|| {
+            let registrar = || FrameRegistrar::for_plan(plan, cpu);
+            rayon::join(registrar, || FrameEnlarger::new(plan, small.clone(), made, cpu))
+        });
+        let registrar = registrar?;
+        let enlarger = enlarger?.with_registrar(registrar.registrar());
         Ok(Self { workers: Workers { registrar, enlarger, refining }, capacities, small, large, pool })
     }
 

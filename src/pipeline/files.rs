@@ -11,11 +11,11 @@ use super::registration::{FrameMotion, FrameRegistrar};
 use super::upscaler::Alone;
 use crate::cores::at_once;
 use crate::error::{Error, Kind, Result, Stage};
-use crate::frame::Frame;
+use crate::frame::{Frame, PictureLayout};
 use crate::fuse::{Blur, Held};
 use crate::kernels::CpuLevel;
 use crate::media::{
-    Cut, Damage, InputSpec, Origin, OutputSpec, SecondReading, VideoInfo, VideoReader, VideoWriter, Written,
+    Cut, Damage, InputSpec, Origin, OutputSpec, SecondReading, Unread, VideoInfo, VideoReader, VideoWriter, Written,
 };
 
 /// What part of a video is wanted; all of it by default.
@@ -194,6 +194,16 @@ impl AloneCounts {
     }
 }
 
+/// Stages that were made before the first picture was decoded.
+struct Foreseen {
+    layout: PictureLayout,
+    stages: Result<Enlarging>,
+}
+
+/// Pixels of the largest pictures for which stages are made before one is decoded. Those of larger ones take memory that a header
+/// alone shall not claim, and less of the time.
+const BELIEVED: usize = 1 << 20;
+
 /// Enlarges a video file, with everything that is in it beside the picture.
 ///
 /// Blocks until it is done; `control` may be watched and stopped from another thread. On an error nothing is left
@@ -206,13 +216,16 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let cpu = CpuLevel::detect();
     job.output.check((!job.input.is_pipe()).then_some(job.input.path.as_path()))?;
     // Neither knows of the other: opening a video takes as long as decoding its first frames.
-    let (again, reader) =
-        at_once(|| SecondReading::open(&job.input), || open_for(&job.enlarge, &job.input, job.threads, cpu));
+    let (again, unread) =
+        at_once(|| SecondReading::open(&job.input), || unread_for(&job.enlarge, &job.input, job.threads, cpu));
+    let unread = unread?;
+    let resources = Resources { threads: job.threads, max_memory: job.max_memory };
+    let told = unread.told().filter(|told| told.width * told.height <= BELIEVED);
+    let (foreseen, reader) = at_once(|| Foreseen::by(&job.enlarge, told?, resources, cpu), || unread.read());
     let mut reader = reader?;
     let source = reader.info().clone();
     let plan = job.enlarge.resolve(&source.layout).map_err(|e| e.file(&source.path))?;
     let folder = map_folder(job, &plan)?;
-    let resources = Resources { threads: job.threads, max_memory: job.max_memory };
     if let Some(seconds) = job.excerpt.start {
         reader.start_at(seconds)?;
     }
@@ -225,7 +238,8 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
     let (first, (enlarging, writer)) = at_once(
         || reader.next_frame(),
         || {
-            let stages = || Enlarging::new(&plan, resources, cpu);
+            let foreseen = foreseen.filter(|foreseen| foreseen.layout == source.layout);
+            let stages = || foreseen.map_or_else(|| Enlarging::new(&plan, resources, cpu), |foreseen| foreseen.stages);
             at_once(stages, || VideoWriter::create_from(&output, &origin, again, None, cpu))
         },
     );
@@ -263,10 +277,20 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
 /// # Errors
 /// As for [`VideoReader::open`].
 pub fn open_for(options: &EnlargeOptions, input: &InputSpec, threads: usize, cpu: CpuLevel) -> Result<VideoReader> {
+    unread_for(options, input, threads, cpu)?.read()
+}
+
+fn unread_for(options: &EnlargeOptions, input: &InputSpec, threads: usize, cpu: CpuLevel) -> Result<Unread> {
     let holds = options.refine.as_ref().is_some_and(|refine| refine.consistency > 0);
-    let with_coding = options.method.is_multi_frame() || holds;
-    let open = if with_coding { VideoReader::open_with_coding } else { VideoReader::open };
-    open(input, threads, cpu)
+    Unread::open(input, threads, cpu, options.method.is_multi_frame() || holds)
+}
+
+impl Foreseen {
+    /// Stages for pictures as they are `told` to be; `None` if such pictures cannot be enlarged, of which the first one will say why.
+    fn by(options: &EnlargeOptions, told: PictureLayout, resources: Resources, cpu: CpuLevel) -> Option<Self> {
+        let plan = options.resolve(&told).ok()?;
+        Some(Self { layout: told, stages: Enlarging::new(&plan, resources, cpu) })
+    }
 }
 
 /// Measures the motion of successive frames and hands each one's to `each`, which may stop by returning `false`.

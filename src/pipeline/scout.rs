@@ -55,10 +55,10 @@ impl Scout {
         }
         let small = PlanePool::new(1);
         let registrar = FrameRegistrar::for_plan(plan, cpu)?;
-        let enlarger = FrameEnlarger::new(plan, registrar.registrar(), small.clone(), PlanePool::new(0), cpu)?;
+        let enlarger = FrameEnlarger::new(plan, small.clone(), PlanePool::new(0), cpu)?;
         Ok(Some(Self {
+            enlarger: enlarger.with_registrar(registrar.registrar()),
             registrar,
-            enlarger,
             measures: Self::is_needed(plan),
             opening: 0,
             scenes: Vec::new(),

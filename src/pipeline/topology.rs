@@ -251,8 +251,9 @@ mod tests {
         let plan = options.resolve(&PictureLayout::gray(24, 16)).expect("plan");
         let registrar = FrameRegistrar::for_plan(&plan, CpuLevel::detect()).expect("registrar");
         let pools = (PlanePool::new(1), PlanePool::new(1));
-        let enlarger =
-            FrameEnlarger::new(&plan, registrar.registrar(), pools.0, pools.1, CpuLevel::detect()).expect("enlarger");
+        let enlarger = FrameEnlarger::new(&plan, pools.0, pools.1, CpuLevel::detect())
+            .expect("enlarger")
+            .with_registrar(registrar.registrar());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
         let pools = [(); 3].map(|()| PlanePool::new(1));
         let refining = pool.install(|| refining(&plan, pools, None, CpuLevel::detect())).expect("refiner");

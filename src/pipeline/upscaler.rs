@@ -237,7 +237,8 @@ impl UpscalerBuilder {
         let registrar = FrameRegistrar::for_plan(&plan, self.cpu)?;
         let [small, middle, large] = [0, 1, 1].map(PlanePool::new);
         let refining = refining(&plan, [small.clone(), middle.clone(), large], None, self.cpu)?;
-        let enlarger = FrameEnlarger::new(&plan, registrar.registrar(), small, middle, self.cpu)?.with_maps(self.maps);
+        let enlarger = FrameEnlarger::new(&plan, small, middle, self.cpu)?;
+        let enlarger = enlarger.with_registrar(registrar.registrar()).with_maps(self.maps);
         Ok(Upscaler { plan, registrar, enlarger, refining })
     }
 }

@@ -76,14 +76,8 @@ pub(super) struct FrameEnlarger {
 }
 
 impl FrameEnlarger {
-    /// For `plan`, measuring with `registrar` where several frames are used.
-    pub(super) fn new(
-        plan: &EnlargePlan,
-        registrar: Option<Arc<Registrar>>,
-        small: PlanePool,
-        large: PlanePool,
-        cpu: CpuLevel,
-    ) -> Result<Self> {
+    /// For `plan`.
+    pub(super) fn new(plan: &EnlargePlan, small: PlanePool, large: PlanePool, cpu: CpuLevel) -> Result<Self> {
         let engine = match plan.method {
             Method::None => Engine::Pass,
             Method::Interpolate(filter) => {
@@ -93,7 +87,7 @@ impl FrameEnlarger {
         };
         Ok(Self {
             engine,
-            registrar,
+            registrar: None,
             detail: plan.parts.field.then_some(plan.detail),
             drafts: plan.drafts && plan.parts.field,
             radius: plan.window,
@@ -107,6 +101,11 @@ impl FrameEnlarger {
             small,
             large,
         })
+    }
+
+    /// The same, measuring with `registrar` where several frames are used.
+    pub(super) fn with_registrar(self, registrar: Option<Arc<Registrar>>) -> Self {
+        Self { registrar, ..self }
     }
 
     /// The same, making maps of every frame if `wanted`.
