@@ -363,7 +363,7 @@ impl Light {
     fn fitted(reference: &Level, moving: &Level, field: &Field) -> Self {
         let (rows, columns) = field.nodes();
         let step = sample_step(rows * columns, SAMPLES);
-        let mut pairs = Vec::new();
+        let mut pairs = Vec::with_capacity(rows.div_ceil(step) * columns.div_ceil(step));
         for row in (0..rows).step_by(step) {
             for column in (0..columns).step_by(step) {
                 let (y, x) = (field.position(row), field.position(column));
