@@ -185,7 +185,7 @@ impl Magnitudes {
         let mut steps = [0; 256];
         for values in values.chunks(steps.len()) {
             let steps = &mut steps[..values.len()];
-            magnitude_steps(cpu, steps, values, 32.0, STEPS as i32 - 1, LARGEST);
+            magnitude_steps(cpu, steps, values, 32.0, STEPS as u16 - 1, LARGEST);
             let (whole, rest) = steps.as_chunks::<4>();
             for four in whole {
                 self.0.iter_mut().zip(four).for_each(|(counts, step)| counts[*step as usize] += 1);
@@ -224,4 +224,33 @@ fn spatial_noise(cpu: CpuLevel, plane: &[f32], columns: usize) -> f32 {
         magnitudes.add(cpu, &responses);
     }
     magnitudes.median().map_or(0.0, |m| 1.4826 * m / 6.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_magnitude_is_that_of_sorting() {
+        let cpu = CpuLevel::detect();
+        for length in [1, 2, 15, 300, 1001] {
+            let mut values: Vec<f32> = (0..length).map(|i| (i as f32 * 0.618).fract() * 200.0 - 100.0).collect();
+            // Some of no pixel, one that is beyond the last step, one that is no number.
+            values.iter_mut().step_by(7).skip(1).for_each(|value| *value = -1e6);
+            values.extend([5000.0, f32::NAN]);
+            let mut steps: Vec<usize> =
+                values.iter().map(|v| v.abs()).filter(|v| *v < LARGEST).map(|v| (32.0 * v) as usize).collect();
+            steps.sort_unstable();
+            let middle = steps[(steps.len() - 1) / 2].min(STEPS - 1);
+            let (first, second) = values.split_at(length / 3);
+            let counted = |values: &[f32]| {
+                let mut magnitudes = Box::new(Magnitudes::new());
+                magnitudes.add(cpu, values);
+                magnitudes
+            };
+            let found = counted(first).and(counted(second)).median();
+            assert_eq!(found, Some((middle as f32 + 0.5) / 32.0), "{length} values");
+        }
+        assert_eq!(Magnitudes::new().median(), None);
+    }
 }

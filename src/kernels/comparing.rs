@@ -151,15 +151,16 @@ levels! {
 
     /// Magnitudes in steps of which `scale` make one: `|value| * scale` without its fraction, at most `last`; `last + 1` from the
     /// magnitude `unseen` on.
-    pub(crate) fn magnitude_steps(steps: &mut [i32], values: &[f32], scale: f32, last: i32, unseen: f32) {
+    pub(crate) fn magnitude_steps(steps: &mut [i32], values: &[f32], scale: f32, last: u16, unseen: f32) {
         let n = steps.len();
         let values = &values[..n];
         for x in 0..n {
             let magnitude = values[x].abs();
-            let step = (magnitude * scale).min(last as f32);
-            // SAFETY: from 0 to `last`, also where the magnitude is no number. `as` asks for each value whether it is: four times the time.
+            // What is no number is the last step.
+            let step = (magnitude * scale).min(f32::from(last)).max(0.0);
+            // SAFETY: from 0 to `last`. `as` asks for each value whether it is a number and in range: ten times the time.
             let step = unsafe { step.to_int_unchecked::<i32>() };
-            steps[x] = if magnitude < unseen { step } else { last + 1 };
+            steps[x] = if magnitude < unseen { step } else { i32::from(last) + 1 };
         }
     }
 
