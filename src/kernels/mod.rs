@@ -1,8 +1,8 @@
 //! Row kernels: the inner loops of resampling and reconstruction, on plain slices.
 //!
 //! Every kernel is written once, in plain Rust, and compiled once for each CPU level by [`levels!`]: baseline (SSE2 on x86-64,
-//! NEON on AArch64), AVX2 and AVX-512. It is safe code but for advice on memory ([`ahead`], [`pages`]) and for the taps of a job,
-//! whose places [`splat`] checks all at once. The compiler may not reorder floating-point sums and the
+//! NEON on AArch64), AVX2 and AVX-512. It is safe code but for advice on memory ([`ahead`], [`pages`]), for the taps of a job,
+//! whose places [`splat`] checks all at once, and for numbers whose range is known as they become whole ones ([`comparing`]). The compiler may not reorder floating-point sums and the
 //! kernels use separate multiplications and additions, never a fused one, so that all levels give the same bits;
 //! the tests below each kernel compare them element by element.
 //!
