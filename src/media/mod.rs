@@ -34,6 +34,7 @@ mod stored;
 mod stream_copy;
 mod subtitle;
 mod target;
+mod unread;
 mod writer;
 
 pub use copied::SecondReading;
@@ -46,9 +47,9 @@ pub use orientation::Orientation;
 pub use packed_form::PackedForm;
 pub use packing::{Packed, Packing};
 pub use probe::{MediaInfo, StreamInfo, StreamKind};
-pub(crate) use reader::Unread;
 pub use reader::{Told, VideoReader};
 pub use stored::{Keeping, StoredReader, StoredWriter, library_versions};
 pub use stream_copy::Kept;
 pub use target::{Listed, remove_unfinished};
+pub(crate) use unread::Unread;
 pub use writer::{Cut, Origin, OutputSpec, VideoWriter, Written};

@@ -14,7 +14,7 @@ use super::convert::Converter;
 use super::decoder::{
     check_size, discard_others, duration_of, estimated_frames, is_interlaced, open_decoder, picture_stream,
 };
-use super::ffi::{AGAIN, Codec, NO_TIME, Packet, Picture, error_text, rational, raw_enum, rescale, set_raw_enum};
+use super::ffi::{AGAIN, Codec, NO_TIME, Packet, Picture, error_text, rational, raw_enum, rescale};
 use super::info::{Damage, VideoInfo};
 use super::log;
 use super::open::{Input, InputSpec, sequence_files};
@@ -23,8 +23,9 @@ use super::pixel::{Native, PixelFormat};
 use super::probe::{MediaInfo, codec_name};
 use super::quantiser::{codec_id, coding_error};
 use super::side_data::{DISPLAY_MATRIX, carried_data, hdr_data};
+use super::unread::Unread;
 use crate::error::{Error, Kind, Result};
-use crate::frame::{CodingError, Frame, PictureLayout, PlanePool};
+use crate::frame::{CodingError, Frame, PlanePool};
 use crate::kernels::CpuLevel;
 
 /// Pictures that a decoder may fail to give, one after the other, after the last packet: more than its threads hold.
@@ -68,49 +69,6 @@ pub struct VideoReader {
     first_shape: Option<[i32; 5]>,
 }
 
-/// A video that is open, its streams known, before its first picture is decoded.
-#[derive(Debug)]
-pub(crate) struct Unread {
-    reader: VideoReader,
-    spec: InputSpec,
-}
-
-impl Unread {
-    /// Opens `spec`, so that frames tell how strongly they were compressed if `coding` says so. Otherwise as
-    /// [`VideoReader::open`].
-    pub(crate) fn open(spec: &InputSpec, threads: usize, cpu: CpuLevel, coding: bool) -> Result<Self> {
-        Ok(Self { reader: VideoReader::unread(spec, threads, cpu, coding)?, spec: spec.clone() })
-    }
-
-    /// What the stream says of its pictures, if it does. It may be wrong.
-    pub(crate) fn told(&self) -> Option<PictureLayout> {
-        let stream = self.reader.input.streams()[self.reader.info.stream];
-        let told = Picture::new().ok()?;
-        // SAFETY: the stream belongs to the open input; the frame is valid and has no samples, nor are they asked for.
-        let layout = unsafe {
-            let (parameters, frame) = ((*stream).codecpar, told.as_ptr());
-            if (*parameters).width <= 0 || (*parameters).height <= 0 {
-                return None;
-            }
-            ((*frame).width, (*frame).height) = ((*parameters).width, (*parameters).height);
-            (*frame).format = (*parameters).format;
-            set_raw_enum!(frame, color_range, raw_enum!(parameters, color_range));
-            set_raw_enum!(frame, color_primaries, raw_enum!(parameters, color_primaries));
-            set_raw_enum!(frame, color_trc, raw_enum!(parameters, color_trc));
-            set_raw_enum!(frame, colorspace, raw_enum!(parameters, color_space));
-            set_raw_enum!(frame, chroma_location, raw_enum!(parameters, chroma_location));
-            PixelFormat((*frame).format).nearest_native().ok()?.layout(frame)
-        };
-        check_size(&layout, &self.spec).is_ok().then_some(layout)
-    }
-
-    /// Decodes the first picture.
-    pub(crate) fn read(mut self) -> Result<VideoReader> {
-        self.reader.learn_from_first_picture(&self.spec)?;
-        Ok(self.reader)
-    }
-}
-
 impl VideoReader {
     /// Opens `spec` and decodes its first frame. `threads` of 0 lets FFmpeg choose.
     ///
@@ -129,7 +87,8 @@ impl VideoReader {
         Unread::open(spec, threads, cpu, true)?.read()
     }
 
-    fn unread(spec: &InputSpec, threads: usize, cpu: CpuLevel, coding: bool) -> Result<Self> {
+    /// Everything but what the first picture tells: see [`Unread`].
+    pub(super) fn unread(spec: &InputSpec, threads: usize, cpu: CpuLevel, coding: bool) -> Result<Self> {
         let errors_seen = log::input_errors().0;
         let input = Input::open(spec)?;
         let stream = picture_stream(&input)?;
@@ -459,7 +418,7 @@ impl VideoReader {
     }
 
     /// Decodes the first picture and fixes layout, times and everything else that is told by it.
-    fn learn_from_first_picture(&mut self, spec: &InputSpec) -> Result<()> {
+    pub(super) fn learn_from_first_picture(&mut self, spec: &InputSpec) -> Result<()> {
         if !self.decode()? {
             let why = self.damage().notes.first().map_or(String::new(), |n| format!(" ({n})"));
             return Err(Error::new(Kind::Input, format!("no frame of its video can be decoded{why}")).file(&spec.path));
@@ -504,28 +463,5 @@ impl VideoReader {
     /// Ticks between two frames at the average rate, as used for frames without a time.
     pub fn usual_step(&self) -> i64 {
         self.clock.step()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write as _;
-
-    #[test]
-    fn what_a_stream_says_of_its_pictures_is_what_they_are() {
-        for (format, bytes) in [("420jpeg", 192), ("420mpeg2", 192), ("444p10", 768), ("mono", 128), ("422", 256)] {
-            let mut file = tempfile::NamedTempFile::new().expect("a file");
-            write!(file, "YUV4MPEG2 W16 H8 F25:1 Ip A1:1 C{format}\nFRAME\n").expect("a header");
-            file.write_all(&vec![7; bytes]).expect("a picture");
-            let spec = InputSpec::local(file.path());
-            let unread = Unread::open(&spec, 1, CpuLevel::detect(), false).expect("opened");
-            let told = unread.told();
-            let reader = unread.read().expect("read");
-            assert_eq!(told.as_ref(), Some(&reader.info().layout), "{format}");
-            let small = InputSpec { max_pixels: 100, ..spec };
-            let unread = Unread::open(&small, 1, CpuLevel::detect(), false);
-            assert_eq!(unread.ok().and_then(|unread| unread.told()), None, "{format}: more pixels than allowed");
-        }
     }
 }

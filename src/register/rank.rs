@@ -5,8 +5,6 @@
 const BITS: u32 = 11;
 /// Where the digits of a [`key`] end, the highest one first; the last two have a bit in common.
 const DIGITS: [u32; 3] = [21, 10, 0];
-/// Counts of digits are looked through in strides of so many.
-const STRIDE: usize = 64;
 /// So few values are searched as they are.
 const FEW: usize = 256;
 
@@ -38,14 +36,17 @@ fn among(values: impl ExactSizeIterator<Item = f32> + Clone, mut place: usize) -
         if left <= FEW {
             break;
         }
-        let mut counts = [[0u32; STRIDE]; (1 << BITS) / STRIDE];
+        let mut counts = [0u32; 1 << BITS];
         let digit = |key: u32| (key >> shift) as usize % (1 << BITS);
-        for key in values.clone().map(key) {
-            // Nobody foretells which: added, not asked for.
-            counts[digit(key) / STRIDE][digit(key) % STRIDE] += u32::from(key & mask == known);
-        }
-        let Some((found, count)) = holding(&counts, &mut place) else { return 0.0 };
-        left = count;
+        let alike = values.clone().map(key).filter(|key| key & mask == known);
+        alike.for_each(|key| counts[digit(key)] += 1);
+        let holds = |count: &u32| {
+            let found = place < *count as usize;
+            place -= if found { 0 } else { *count as usize };
+            found
+        };
+        let Some(found) = counts.iter().position(holds) else { return 0.0 };
+        left = counts[found] as usize;
         known |= (found as u32) << shift;
         mask |= ((1 << BITS) - 1) << shift;
     }
@@ -53,24 +54,9 @@ fn among(values: impl ExactSizeIterator<Item = f32> + Clone, mut place: usize) -
         // All of them are the same.
         return value(known);
     }
-    let (mut few, mut at) = ([0; FEW + 1], 0);
-    for key in values.map(key) {
-        few[at] = key;
-        at += usize::from(key & mask == known);
-    }
+    let mut few = [0; FEW];
+    few.iter_mut().zip(values.map(key).filter(|key| key & mask == known)).for_each(|(to, key)| *to = key);
     value(*few[..left].select_nth_unstable(place).1)
-}
-
-/// The digit that the value at `place` has, by the `counts` of each, and the count of it; `place` is then that among those.
-fn holding(counts: &[[u32; STRIDE]], place: &mut usize) -> Option<(usize, usize)> {
-    let mut passes = |count: usize| {
-        let passes = *place >= count;
-        *place -= if passes { count } else { 0 };
-        passes
-    };
-    let stride = counts.iter().position(|stride| !passes(stride.iter().sum::<u32>() as usize))?;
-    let digit = counts[stride].iter().position(|count| !passes(*count as usize))?;
-    Some((stride * STRIDE + digit, counts[stride][digit] as usize))
 }
 
 /// A number for each value that grows as values do in their total order.
