@@ -3,11 +3,15 @@
 //! Pixel `q` of the *moving* frame shows what the *reference* has at `q + v(q)`. That is the direction in which pixels
 //! are looked up; [`super::Motion`] tells the other one, so that a whole frame that moved by `d` has `v = -d`.
 
+use rayon::prelude::*;
+
 use super::Shift;
 
 /// How far outside the outer nodes the field goes on straight, in spacings: to the edge of the frame.
 const BEYOND: f32 = 0.5;
 
+/// Rows of nodes that are worth a task.
+const ROWS: usize = 16;
 /// Pixels taken at once by [`Field::row`].
 const CHUNK: usize = 4;
 
@@ -184,7 +188,7 @@ impl Field {
     ///
     /// # Panics
     /// If a side or `spacing` is 0.
-    pub fn from_fn(height: usize, width: usize, spacing: usize, vector: impl Fn(f32, f32) -> [f32; 2]) -> Self {
+    pub fn from_fn(height: usize, width: usize, spacing: usize, vector: impl Fn(f32, f32) -> [f32; 2] + Sync) -> Self {
         assert!(spacing > 0, "nodes lie apart");
         Self::constant((height, width), spacing, [0.0; 2]).sampled((height, width), spacing, vector)
     }
@@ -226,13 +230,13 @@ impl Field {
         field
     }
 
-    fn sampled(&self, size: (usize, usize), spacing: usize, vector: impl Fn(f32, f32) -> [f32; 2]) -> Self {
+    fn sampled(&self, size: (usize, usize), spacing: usize, vector: impl Fn(f32, f32) -> [f32; 2] + Sync) -> Self {
         let mut field = Self::constant(size, spacing, [0.0; 2]);
-        for row in 0..field.rows {
-            for column in 0..field.columns {
-                field.vectors[row * field.columns + column] = vector(field.position(row), field.position(column));
-            }
-        }
+        let places = [field.rows, field.columns].map(|n| (0..n).map(|i| field.position(i)).collect::<Vec<_>>());
+        let rows = field.vectors.par_chunks_mut(field.columns).zip(&places[0]);
+        rows.with_min_len(ROWS).for_each(|(row, y)| {
+            row.iter_mut().zip(&places[1]).for_each(|(v, x)| *v = vector(*y, *x));
+        });
         field
     }
 }

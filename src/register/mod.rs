@@ -46,13 +46,14 @@ pub use prepare::Prepared;
 use std::borrow::Cow;
 
 use ndarray::ArrayView2;
+use rayon::prelude::*;
 
 use crate::error::{Error, Kind, Result, Stage};
 use crate::kernels::CpuLevel;
 
 use agreement::{best_candidates, score};
 use correlate::Search;
-use prepare::{Level, gaussian};
+use prepare::{Level, Spread, gaussian};
 use refine::{Aligner, State};
 use scene::{Likeness, detail};
 
@@ -193,22 +194,19 @@ impl Registrar {
     /// finite.
     pub fn prepare(&self, luma: ArrayView2<'_, f32>) -> Result<Prepared> {
         self.check(luma)?;
-        let mut raw = Level::of(luma);
-        let (mut levels, mut spectra) = (Vec::new(), Vec::new());
-        loop {
-            levels.push(raw.smoothed(&self.taps, self.cpu));
-            if let Some(search) = self.search.as_ref().filter(|_| levels.len() == self.search_level + 1) {
-                spectra = search.spectra(&raw);
-            }
-            if raw.rows.min(raw.columns) / 2 < SMALLEST_SIDE {
-                break;
-            }
-            let Level { rows, columns, pixels } = raw.halved(self.cpu);
-            raw = Level { rows, columns, pixels: Cow::Owned(pixels) };
+        let mut sizes = vec![Level::of(luma)];
+        while let Some(last) = sizes.last().filter(|last| last.rows.min(last.columns) / 2 >= SMALLEST_SIDE) {
+            let Level { rows, columns, pixels } = last.halved(self.cpu);
+            sizes.push(Level { rows, columns, pixels: Cow::Owned(pixels) });
         }
+        let search = || self.search.as_ref().map(|search| search.spectra(&sizes[self.search_level]));
+        let (spectra, levels) = rayon::join(search, || {
+            sizes.par_iter().map(|level| level.smoothed(&self.taps, self.cpu)).collect::<Vec<_>>()
+        });
         let likeness_level = self.likeness_level.min(levels.len() - 1);
-        let detail = detail(&levels[likeness_level], self.cpu);
-        Ok(Prepared::new(levels, spectra, self.search_level, detail, likeness_level))
+        let (detail, spread) =
+            rayon::join(|| detail(&levels[likeness_level], self.cpu), || Spread::of(&levels[self.search_level]));
+        Ok(Prepared { levels, spectra: spectra.unwrap_or_default(), detail, likeness_level, spread })
     }
 
     fn check(&self, luma: ArrayView2<'_, f32>) -> Result<()> {
@@ -220,7 +218,7 @@ impl Registrar {
         }
         // Nearly always all of them are: that is told many at a time.
         let all_finite = |row: &[f32]| row.iter().fold(true, |all, value| all & value.is_finite());
-        if luma.as_slice().is_some_and(|luma| luma.chunks(4096).all(all_finite)) {
+        if luma.as_slice().is_some_and(|luma| luma.par_chunks(4096).with_min_len(16).all(all_finite)) {
             return Ok(());
         }
         match luma.indexed_iter().find(|(_, value)| !value.is_finite()) {
@@ -262,16 +260,16 @@ impl Registrar {
         let pair = (&reference.levels[level], &moving.levels[level]);
         let (best, scale) = best_candidates(pair.0, pair.1, &candidates, &start, effort.candidate_samples, TRIALS);
         let aligner = self.aligner(reference, moving, level, TRIAL_PIXELS);
-        let mut chosen = (f64::INFINITY, start);
-        for shift in best {
+        // They do not wait for each other, as the steps of each one do.
+        let tried = best.into_par_iter().map(|shift| {
             let state = State { dx: shift[1] as f64, dy: shift[0] as f64, ..start };
             let state = aligner.refine(state, self.options.iterations, effort.tolerance, LEASH).unwrap_or(state);
-            let found = score(aligner.pairs(&state, TRIAL_SAMPLES), &state, pair.0, scale);
-            if found < chosen.0 {
-                chosen = (found, state);
-            }
-        }
-        self.finish(reference, moving, chosen.1, &Motion::still(), effort)
+            (score(aligner.pairs(&state, TRIAL_SAMPLES), &state, pair.0, scale), state)
+        });
+        let tried: Vec<(f64, State)> = tried.collect();
+        let least = |best: (f64, State), next: (f64, State)| if next.0 < best.0 { next } else { best };
+        let (_, chosen) = tried.into_iter().fold((f64::INFINITY, start), least);
+        self.finish(reference, moving, chosen, &Motion::still(), effort)
     }
 
     /// Refines a motion known to within two or three pixels: the robust steps of [`Self::estimate`] without search.
@@ -327,7 +325,7 @@ impl Registrar {
         let scene_cut = likeness.is_cut(self.options.cut_threshold);
         let confidence = likeness.confidence;
         if confidence < LEAST_CONFIDENCE {
-            let offset = moving.median() - reference.median();
+            let offset = moving.spread.median() - reference.spread.median();
             return Estimate { motion: *assumed, confidence, gain: 1.0, offset, scene_cut };
         }
         let (motion, offset) = (Motion::translation(state.dx, state.dy), state.level - state.gain * state.center);
@@ -365,7 +363,7 @@ impl Registrar {
 
 /// No shift, and the gain and level that bring the middle of the reference's values to those of the moving frame.
 fn brightness(reference: &Prepared, moving: &Prepared) -> State {
-    let (from, to) = (reference.spread(), moving.spread());
+    let (from, to) = (reference.spread.width(), moving.spread.width());
     let gain = if from > 1.0 { (to / from).clamp(0.25, 4.0) } else { 1.0 };
-    State { dx: 0.0, dy: 0.0, gain, level: moving.median(), center: reference.median() }
+    State { dx: 0.0, dy: 0.0, gain, level: moving.spread.median(), center: reference.spread.median() }
 }

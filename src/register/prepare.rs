@@ -122,8 +122,15 @@ pub struct Prepared {
     /// Detail of level `likeness_level`, for comparing scenes.
     pub(super) detail: Level,
     pub(super) likeness_level: usize,
-    /// Values of the search level below which [`SHARES`] of its pixels lie.
-    quantiles: [f32; 3],
+    pub(super) spread: Spread,
+}
+
+impl Prepared {
+    /// One size alone, which is enough to refine motion.
+    pub(super) fn of_one_size(level: Level) -> Self {
+        let detail = Level { rows: 0, columns: 0, pixels: Vec::new() };
+        Self { levels: vec![level], spectra: Vec::new(), detail, likeness_level: 0, spread: Spread::default() }
+    }
 }
 
 /// Pixels that quantiles are taken of.
@@ -131,33 +138,23 @@ const VALUES: usize = 16_384;
 /// A fifth, half and four fifths.
 const SHARES: [f64; 3] = [0.2, 0.5, 0.8];
 
-impl Prepared {
-    /// Puts the parts together.
-    pub(super) fn new(
-        levels: Vec<Level>,
-        spectra: Vec<Spectrum>,
-        search_level: usize,
-        detail: Level,
-        likeness_level: usize,
-    ) -> Self {
-        let quantiles = levels[search_level].quantiles(VALUES, SHARES);
-        Self { levels, spectra, detail, likeness_level, quantiles }
-    }
+/// Values of the search level below which [`SHARES`] of its pixels lie.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spread([f32; 3]);
 
-    /// One size alone, which is enough to refine motion.
-    pub(super) fn of_one_size(level: Level) -> Self {
-        let detail = Level { rows: 0, columns: 0, pixels: Vec::new() };
-        Self { levels: vec![level], spectra: Vec::new(), detail, likeness_level: 0, quantiles: [0.0; 3] }
+impl Spread {
+    pub(super) fn of(level: &Level) -> Self {
+        Self(level.quantiles(VALUES, SHARES))
     }
 
     /// Median of the luma.
     pub(super) fn median(&self) -> f64 {
-        f64::from(self.quantiles[1])
+        f64::from(self.0[1])
     }
 
     /// From the luma that a fifth of the pixels lies below to the one that four fifths do.
-    pub(super) fn spread(&self) -> f64 {
-        f64::from(self.quantiles[2]) - f64::from(self.quantiles[0])
+    pub(super) fn width(&self) -> f64 {
+        f64::from(self.0[2]) - f64::from(self.0[0])
     }
 }
 
