@@ -58,8 +58,8 @@ impl Drop for Listed {
 pub(super) enum Target {
     /// y4m on standard output.
     Pipe,
-    /// One file, and how much of it is on its way to disk.
-    File { part: NamedTempFile, path: PathBuf, overwrite: bool, listed: Listed, handed_on: u64 },
+    /// One file, the one it will replace, and how much of it is on its way to disk.
+    File { part: NamedTempFile, path: PathBuf, overwrite: bool, listed: Listed, replaced: Option<File>, handed_on: u64 },
     /// Numbered pictures, made in a folder of their own.
     Sequence { folder: TempDir, pattern: PathBuf, overwrite: bool, listed: Listed },
 }
@@ -128,7 +128,8 @@ impl Target {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let part = builder.tempfile_in(folder).map_err(failed)?;
         let listed = Listed::new(part.path());
-        Ok(Self::File { part, path: output.to_owned(), overwrite, listed, handed_on: 0 })
+        let replaced = to_replace(output);
+        Ok(Self::File { part, path: output.to_owned(), overwrite, listed, replaced, handed_on: 0 })
     }
 
     /// What FFmpeg is to write to.
@@ -142,13 +143,17 @@ impl Target {
         }
     }
 
-    /// Asks the system, now and then, to bring what is written, `end` bytes, to disk. It need not: errors are those of the end.
+    /// Asks the system, now and then, to bring what is written, `end` bytes, to disk, and to keep as much less in memory of the
+    /// file that will be replaced. It need not: errors are those of the end.
     pub(super) fn hand_on(&mut self, end: u64) {
-        let Self::File { part, handed_on, .. } = self else { return };
+        let Self::File { part, replaced, handed_on, .. } = self else { return };
         if end < *handed_on + BATCH {
             return;
         }
         begin_to_write(part.as_file(), *handed_on..end);
+        if let Some(replaced) = replaced {
+            drop_from_memory(replaced, *handed_on..end);
+        }
         *handed_on = end;
     }
 
@@ -156,7 +161,10 @@ impl Target {
     pub(super) fn publish(self) -> Result<u64> {
         match self {
             Self::Pipe => Ok(0),
-            Self::File { part, path, overwrite, listed: _listed, .. } => publish_file(part, &path, overwrite),
+            Self::File { part, path, overwrite, listed: _listed, replaced, handed_on } => {
+                let rest = |file: &File| drop_from_memory(file, handed_on..u64::MAX);
+                publish_file(part, &path, overwrite, || drop(replaced.inspect(rest)))
+            }
             Self::Sequence { folder, pattern, overwrite, listed: _listed } => {
                 publish_sequence(&folder, &pattern, overwrite)
             }
@@ -164,7 +172,8 @@ impl Target {
     }
 }
 
-fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64> {
+/// Gives a part file its name, after `last`.
+fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool, last: impl FnOnce()) -> Result<u64> {
     let failed = |e: std::io::Error| Error::new(Kind::of_io(&e), "could not be finished").caused_by(e).file(path);
     let size = part.as_file().metadata().map_err(failed)?.len();
     // The disk keeps no core busy: a file that is replaced goes meanwhile, and the memory of the job on another core.
@@ -172,7 +181,7 @@ fn publish_file(part: NamedTempFile, path: &Path, overwrite: bool) -> Result<u64
         // Where no thread can be started the output is finished all the same.
         let _ = std::thread::Builder::new().spawn_scoped(scope, apart(heap::give_back));
         begin_to_write(part.as_file(), 0..size);
-        drop_from_memory(path);
+        last();
         part.as_file().sync_all().map_err(failed)?;
         let moved = if overwrite { part.persist(path) } else { part.persist_noclobber(path) };
         moved.map(drop).map_err(|e| {
@@ -194,16 +203,22 @@ fn begin_to_write(file: &File, bytes: Range<u64>) {
     }
 }
 
-/// Sets the memory free in which the system keeps what it has read or written of a file, if there is one. What is on disk stays;
-/// replacing a file whose 75 MB are in memory takes 10 ms.
-fn drop_from_memory(path: &Path) {
-    #[cfg(target_os = "linux")]
+/// The file that `path` names now, if any.
+fn to_replace(path: &Path) -> Option<File> {
     // Pipes and devices are not asked, nor is where a link points: it is the link that is replaced.
-    if path.symlink_metadata().is_ok_and(|there| there.is_file())
-        && let Ok(file) = File::open(path)
-    {
-        // SAFETY: an open file; advice changes nothing in it.
-        unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    let there = path.symlink_metadata().is_ok_and(|there| there.is_file());
+    if there { File::open(path).ok() } else { None }
+}
+
+/// Sets the memory free in which the system keeps `bytes` of a file, as far as they are on disk, where they stay: replacing a file
+/// whose 75 MB are in memory takes 10 ms.
+fn drop_from_memory(file: &File, bytes: Range<u64>) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: an open file; advice changes nothing in it.
+    unsafe {
+        // A length of 0 is all that follows.
+        let count = if bytes.end == u64::MAX { 0 } else { bytes.end - bytes.start };
+        libc::posix_fadvise(file.as_raw_fd(), bytes.start as i64, count as i64, libc::POSIX_FADV_DONTNEED);
     }
 }
 
