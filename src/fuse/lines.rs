@@ -7,7 +7,9 @@
 
 use std::ops::{Deref, DerefMut};
 
-use crate::kernels::pages::ask_for_huge;
+use rayon::prelude::*;
+
+use crate::kernels::pages::{HUGE, PAGE, ask_for_huge};
 
 /// Numbers in a cache line.
 const LINE: usize = 16;
@@ -21,10 +23,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// So many zeros.
+    /// So many zeros. Their memory is taken from the system now, by all threads: stages are made while cores idle.
     pub(super) fn new(len: usize) -> Self {
         let mut data = vec![0.0; len + LINE - 1];
         ask_for_huge(&mut data);
+        data.par_chunks_mut(HUGE / 4).for_each(|part| part.iter_mut().step_by(PAGE / 4).for_each(|v| *v = 0.0));
         // Where the address cannot be told the start of the memory does as well, only slower.
         let start = Some(data.as_ptr().align_offset(4 * LINE)).filter(|start| *start < LINE).unwrap_or(0);
         Self { data, start, len }

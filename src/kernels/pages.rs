@@ -3,6 +3,8 @@
 //! The system gives memory when it is first written, page by page: 3 µs for 4 KiB on a virtual machine, so 18 ms for the result of
 //! a network at 1920x1080. On pages of 2 MiB that is a few.
 
+/// Bytes of a page.
+pub(crate) const PAGE: usize = 4 << 10;
 /// Bytes of a huge page.
 pub(crate) const HUGE: usize = 2 << 20;
 

@@ -200,9 +200,9 @@ struct Foreseen {
     stages: Result<Enlarging>,
 }
 
-/// Pixels of the largest pictures for which stages are made before one is decoded. Those of larger ones take memory that a header
-/// alone shall not claim, and less of the time.
-const BELIEVED: usize = 1 << 20;
+/// Pixels of the largest pictures, as they come and as they are made, for which stages are made before one is decoded. Those of
+/// larger ones take memory that a header alone shall not claim, and less of the time.
+const BELIEVED: [usize; 2] = [1 << 20, 4 << 20];
 
 /// Enlarges a video file, with everything that is in it beside the picture.
 ///
@@ -220,7 +220,7 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         at_once(|| SecondReading::open(&job.input), || unread_for(&job.enlarge, &job.input, job.threads, cpu));
     let unread = unread?;
     let resources = Resources { threads: job.threads, max_memory: job.max_memory };
-    let told = unread.told().filter(|told| told.width * told.height <= BELIEVED);
+    let told = unread.told().filter(|told| told.width * told.height <= BELIEVED[0]);
     let (foreseen, reader) = at_once(|| Foreseen::by(&job.enlarge, told?, resources, cpu), || unread.read());
     let mut reader = reader?;
     let source = reader.info().clone();
@@ -286,9 +286,14 @@ fn unread_for(options: &EnlargeOptions, input: &InputSpec, threads: usize, cpu: 
 }
 
 impl Foreseen {
-    /// Stages for pictures as they are `told` to be; `None` if such pictures cannot be enlarged, of which the first one will say why.
+    /// Stages for pictures as they are `told` to be; `None` if theirs would be too large to be believed, or if such pictures cannot
+    /// be enlarged, of which the first one will say why.
     fn by(options: &EnlargeOptions, told: PictureLayout, resources: Resources, cpu: CpuLevel) -> Option<Self> {
         let plan = options.resolve(&told).ok()?;
+        let made = plan.reconstructed();
+        if made.width * made.height > BELIEVED[1] {
+            return None;
+        }
         Some(Self { layout: told, stages: Enlarging::new(&plan, resources, cpu) })
     }
 }
