@@ -1,27 +1,49 @@
 //! Which cores the threads of a loop run on.
 //!
 //! A system moves threads between cores, but not those that have just run: for some hundredths of a second two threads of a
-//! pool can share a core while another one idles, and each loop waits for its slowest part. A thread that finds another one at
-//! work on its own core moves to one that none of them is on. It stays free to be moved again: a thread that may only run where
-//! another program runs is slower than one that shares.
+//! pool can share a core while another one idles, and each loop waits for its slowest part. A thread that finds another one on its
+//! own core moves to one that none of them is on, even if that one rests: it will wake where it ran last. Each stays free to be moved
+//! again: a thread that may only run where another program runs is slower than one that shares.
 //!
 //! What this is not for: deciding how many threads there are, or which work is whose.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The core of each thread of a pool that is at work, one more than its number; 0 for those that are not. Threads of several pools
-/// that have the same number there share a place: at worst one of them moves in vain.
-static AT_WORK: [AtomicUsize; 64] = [const { AtomicUsize::new(0) }; 64];
+/// The core of each thread of a pool, one more than its number, and [`RESTS`] if it is not at work; 0 for those that never were.
+/// Threads of several pools that have the same number there share a place: at worst one of them moves in vain.
+static PLACES: [AtomicUsize; 64] = [const { AtomicUsize::new(0) }; 64];
+/// Added to the core of a thread that will wake there.
+const RESTS: usize = 1 << 20;
 
 thread_local! {
-    /// Whether this thread is at work: what its pool's other threads see may be another pool's.
-    static WORKING: Cell<bool> = const { Cell::new(false) };
+    /// What this thread has of them while it lives.
+    static SEAT: Seat = const { Seat { at_work: Cell::new(false), place: Cell::new(None) } };
 }
 
-/// The cores of all threads that are at work.
-fn taken() -> impl Iterator<Item = usize> {
-    AT_WORK.iter().map(|core| core.load(Ordering::Relaxed))
+struct Seat {
+    /// What its pool's other threads see may be another pool's.
+    at_work: Cell<bool>,
+    place: Cell<Option<&'static AtomicUsize>>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.get() {
+            place.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The cores of threads, without that of `own`, as [`PLACES`] has them.
+fn others(own: Option<&AtomicUsize>) -> impl Iterator<Item = usize> {
+    let others = PLACES.iter().filter(move |other| own.is_none_or(|own| !std::ptr::eq(*other, own)));
+    others.map(|core| core.load(Ordering::Relaxed))
+}
+
+/// Those of them that are at work.
+fn at_work(core: &usize) -> bool {
+    core & RESTS == 0
 }
 
 /// A piece of work from here to where this is dropped, or a part of one. While its thread waits for others it still has its core:
@@ -34,25 +56,32 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Begins it, on another core if another thread is at work on this one.
+    /// Begins it, on another core if another thread is on this one.
     pub(crate) fn begin() -> Self {
-        let work = Self::of(rayon::current_thread_index().and_then(|thread| AT_WORK.get(thread)));
+        let work = Self::of(rayon::current_thread_index().and_then(|thread| PLACES.get(thread)));
         work.goes_on();
         work
     }
 
     fn of(own: Option<&'static AtomicUsize>) -> Self {
-        Self { own, nested: WORKING.replace(true) }
+        let nested = SEAT.with(|seat| {
+            seat.place.set(own);
+            seat.at_work.replace(true)
+        });
+        Self { own, nested }
     }
 
     /// Moves to another core if another thread has come to this one; to be called now and then where the work is long.
     pub(crate) fn goes_on(&self) {
         let (Some(own), core @ 1..) = (self.own, current()) else { return };
         own.store(core, Ordering::Relaxed);
-        let others =
-            || AT_WORK.iter().filter(|other| !std::ptr::eq(*other, own)).map(|other| other.load(Ordering::Relaxed));
-        if others().any(|other| other == core) {
-            leave(core, others());
+        let others = || others(Some(own));
+        if others().any(|other| other & !RESTS == core) {
+            // Best where nobody is; where all cores are somebody's, one whose thread rests will do for two at work.
+            let left = leave(core, others());
+            if !left && others().any(|other| other == core) {
+                leave(core, others().filter(at_work));
+            }
             own.store(current(), Ordering::Relaxed);
         }
     }
@@ -63,7 +92,7 @@ pub(crate) fn apart<A>(work: impl FnOnce() -> A) -> impl FnOnce() -> A {
     let core = current();
     move || {
         if core > 0 && current() == core {
-            leave(core, taken());
+            leave(core, others(None).filter(at_work));
         }
         work()
     }
@@ -83,9 +112,9 @@ impl Drop for Work {
         if self.nested {
             return;
         }
-        WORKING.set(false);
+        SEAT.with(|seat| seat.at_work.set(false));
         if let Some(own) = self.own {
-            own.store(0, Ordering::Relaxed);
+            own.fetch_or(RESTS, Ordering::Relaxed);
         }
     }
 }
@@ -96,19 +125,21 @@ fn current() -> usize {
     rustix::thread::sched_getcpu() + 1
 }
 
-/// Moves this thread to a core that it may use and that is none of these, if there is one.
+/// Moves this thread to a core that it may use and that is none of these, if there is one; says whether.
 #[cfg(target_os = "linux")]
-fn leave(core: usize, others: impl Iterator<Item = usize>) {
+fn leave(core: usize, others: impl Iterator<Item = usize>) -> bool {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let Ok(allowed) = sched_getaffinity(None) else { return false };
     let mut free = allowed;
-    for taken in others.chain([core]).filter(|core| (1..=CpuSet::MAX_CPU).contains(core)) {
+    for taken in others.chain([core]).map(|core| core & !RESTS).filter(|core| (1..=CpuSet::MAX_CPU).contains(core)) {
         free.unset(taken - 1);
     }
     // Nothing is lost where the system refuses: threads stay where they are.
-    if free.count() > 0 && sched_setaffinity(None, &free).is_ok() {
+    let left = free.count() > 0 && sched_setaffinity(None, &free).is_ok();
+    if left {
         let _ = sched_setaffinity(None, &allowed);
     }
+    left
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -117,7 +148,9 @@ fn current() -> usize {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn leave(_: usize, _: impl Iterator<Item = usize>) {}
+fn leave(_: usize, _: impl Iterator<Item = usize>) -> bool {
+    false
+}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
@@ -143,13 +176,18 @@ mod tests {
     #[test]
     fn a_thread_is_at_work_until_the_outer_piece_of_work_ends() {
         // The last place: other tests' pools use the first ones.
-        let own = &AT_WORK[63];
-        let outer = Work::of(Some(own));
-        outer.goes_on();
-        drop(Work::of(Some(own)));
-        assert_ne!(own.load(Ordering::Relaxed), 0, "a part has ended");
-        drop(outer);
-        assert_eq!(own.load(Ordering::Relaxed), 0, "all of it has");
+        let own = &PLACES[63];
+        let there = || own.load(Ordering::Relaxed);
+        let thread = std::thread::spawn(move || {
+            let outer = Work::of(Some(own));
+            outer.goes_on();
+            drop(Work::of(Some(own)));
+            assert!(there() > 0 && at_work(&there()), "a part has ended");
+            drop(outer);
+            assert!(there() > RESTS && !at_work(&there()), "all of it has");
+        });
+        thread.join().expect("as it should be");
+        assert_eq!(there(), 0, "the thread has");
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn register(
         let mut batch = vec![frame];
         batch.extend(input.try_iter().take(at_once - 1));
         let frames = batch.len() as u64;
-        let registered = control.timed(Stage::Register, frames, || pool.install(|| registrar.push_all(batch)));
+        let registered = control.timed(Stage::Register, frames, || in_pool(pool, || registrar.push_all(batch)));
         for registered in registered? {
             if output.send(registered).is_err() {
                 return Ok(());
@@ -128,7 +128,7 @@ fn fuse(
         let ended = last.is_none();
         while enlarger.is_ready(ended) {
             // Nothing may block inside the pool: a frame is made there and sent from here.
-            let enlarged = control.timed(Stage::Fuse, 1, || pool.install(|| enlarger.enlarge_next()));
+            let enlarged = control.timed(Stage::Fuse, 1, || in_pool(pool, || enlarger.enlarge_next()));
             let enlarged = enlarged.map_err(|e| e.at(Stage::Fuse, last))?;
             if output.send(enlarged).is_err() {
                 return Ok(false);
@@ -158,7 +158,7 @@ fn refine(
         let mut batch = vec![enlarged];
         batch.extend(input.iter().take(refiner.lanes() - 1));
         let frames = batch.len() as u64;
-        let refined = control.timed(Stage::Refine, frames, || pool.install(|| refiner.refine(batch)));
+        let refined = control.timed(Stage::Refine, frames, || in_pool(pool, || refiner.refine(batch)));
         for refined in refined? {
             if output.send(refined).is_err() {
                 return Ok(());
@@ -177,12 +177,21 @@ fn hold(
 ) -> Result<()> {
     for refined in input {
         let index = refined.enlarged.frame.index;
-        let held = control.timed(Stage::Hold, 1, || pool.install(|| holder.hold(refined)));
+        let held = control.timed(Stage::Hold, 1, || in_pool(pool, || holder.hold(refined)));
         if output.send(held.map_err(|e| e.at(Stage::Hold, Some(index)))?).is_err() {
             break;
         }
     }
     Ok(())
+}
+
+/// Does `work` in the pool, for which two of its threads are woken: the system wakes a thread where it ran last even if that core is
+/// busy and another one idles, and a pool would wake one alone.
+fn in_pool<T: Send>(pool: &rayon::ThreadPool, work: impl FnOnce() -> T + Send) -> T {
+    if pool.current_num_threads() > 1 {
+        pool.spawn(|| ());
+    }
+    pool.install(work)
 }
 
 fn encode(
