@@ -11,6 +11,7 @@ use super::registration::{FrameRegistrar, Registered};
 use super::threads::{FirstCause, guarded, spawn};
 use super::upscaler::Enlarged;
 use super::window::FrameEnlarger;
+use crate::cores::Work;
 use crate::error::{Result, Stage};
 use crate::frame::Frame;
 
@@ -46,7 +47,6 @@ pub(super) fn run(
             Some(refining) => (to_next, Some((refining, to_encode))),
             None => (to_encode, None),
         };
-        spawn(scope, Stage::Decode, control, &cause, &failed, move || decode(source, &to_register, halted, control));
         spawn(scope, Stage::Register, control, &cause, &failed, move || {
             register(registrar, &decoded, &to_fuse, capacities.registering, pool, control)
         });
@@ -62,6 +62,8 @@ pub(super) fn run(
                 hold(holder, &refined, &to_encode, pool, control)
             });
         }
+        // Last, as it is at work at once: threads that are started beside one that works may have to wait for it.
+        spawn(scope, Stage::Decode, control, &cause, &failed, move || decode(source, &to_register, halted, control));
         // The last stage runs here; when it returns, its receiver goes and the others stop.
         let ended = guarded(Stage::Encode, || encode(&finished, sink, halted, control));
         if let Err(error) = ended {
@@ -85,7 +87,9 @@ fn decode(
 ) -> Result<()> {
     let mut count = 0;
     while !halted() {
+        let work = Work::beside_a_pool();
         let next = control.timed(Stage::Decode, 1, &mut *source).map_err(|e| e.at(Stage::Decode, Some(count)))?;
+        drop(work);
         let Some(frame) = next else { break };
         count += 1;
         if output.send(frame).is_err() {
