@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The core of each thread of a pool, one more than its number, and [`RESTS`] if it is not at work; 0 for those that never were.
-/// Threads of several pools that have the same number there share a place: at worst one of them moves in vain. The last place is
+/// Threads of several pools that have the same number there share a place: at worst one of them moves in vain. The first place is
 /// for a thread in no pool.
 static PLACES: [AtomicUsize; 65] = [const { AtomicUsize::new(0) }; 65];
 /// Added to the core of a thread that will wake there.
@@ -59,14 +59,14 @@ pub(crate) struct Work {
 impl Work {
     /// Begins it, on another core if another thread is on this one.
     pub(crate) fn begin() -> Self {
-        let work = Self::of(rayon::current_thread_index().and_then(|thread| PLACES.get(thread)));
+        let work = Self::of(rayon::current_thread_index().and_then(|thread| PLACES.get(1 + thread)));
         work.goes_on();
         work
     }
 
     /// [`Self::begin`] for a thread that works beside a pool: its threads do not move to where it is.
     pub(crate) fn beside_a_pool() -> Self {
-        let work = Self::of(PLACES.last());
+        let work = Self::of(PLACES.first());
         work.goes_on();
         work
     }
@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn a_thread_is_at_work_until_the_outer_piece_of_work_ends() {
-        // One of the last: other tests' pools use the first ones.
-        let own = &PLACES[63];
+        // The last place: other tests' pools use the first ones.
+        let own = &PLACES[64];
         let there = || own.load(Ordering::Relaxed);
         let thread = std::thread::spawn(move || {
             let outer = Work::of(Some(own));
