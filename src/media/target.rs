@@ -261,6 +261,21 @@ mod tests {
         assert_eq!(std::fs::read(&out).expect("there"), b"new", "replaced");
     }
 
+    #[test]
+    fn a_file_that_will_be_replaced_keeps_what_is_in_it_while_its_memory_goes() {
+        let folder = tempfile::tempdir().expect("scratch");
+        let out = folder.path().join("out.mkv");
+        let old: Vec<u8> = (0..3 * BATCH / 2).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&out, &old).expect("old file");
+        let mut target = Target::create(&out, None, true).expect("part file");
+        for end in [BATCH - 1, BATCH, BATCH + 1, 3 * BATCH] {
+            target.hand_on(end);
+            assert!(std::fs::read(&out).expect("still there") == old, "as it was, {end} bytes on");
+        }
+        assert_eq!(target.publish().expect("published"), 0, "nothing was written");
+        assert!(std::fs::read(&out).expect("there").is_empty(), "replaced");
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_pipe_that_nobody_writes_to_is_replaced_without_waiting() {

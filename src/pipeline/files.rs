@@ -370,3 +370,20 @@ pub fn refuse_empty(frames: u64, excerpt: &Excerpt, input: &InputSpec) -> Result
     };
     Err(Error::new(Kind::Usage, message).file(&input.path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::Scale;
+
+    #[test]
+    fn no_stages_are_made_beforehand_for_pictures_that_become_large() {
+        let foreseen = |factor| {
+            let options = EnlargeOptions { scale: Some(Scale::Factor(factor)), ..Default::default() };
+            let resources = Resources { threads: 1, max_memory: None };
+            Foreseen::by(&options, PictureLayout::gray(640, 480), resources, CpuLevel::detect()).is_some()
+        };
+        assert!(foreseen(2.0), "1.2 million pixels");
+        assert!(!foreseen(4.0), "4.9 million");
+    }
+}
