@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 
 use rayon::prelude::*;
 
-use crate::kernels::pages::{HUGE, PAGE, ask_for_huge};
+use crate::kernels::pages::{HUGE, ask_for_huge, touch};
 
 /// Numbers in a cache line.
 const LINE: usize = 16;
@@ -27,7 +27,7 @@ impl Lines {
     pub(super) fn new(len: usize) -> Self {
         let mut data = vec![0.0; len + LINE - 1];
         ask_for_huge(&mut data);
-        data.par_chunks_mut(HUGE / 4).for_each(|part| part.iter_mut().step_by(PAGE / 4).for_each(|v| *v = 0.0));
+        data.par_chunks_mut(HUGE / size_of::<f32>()).for_each(touch);
         // Where the address cannot be told the start of the memory does as well, only slower.
         let start = Some(data.as_ptr().align_offset(4 * LINE)).filter(|start| *start < LINE).unwrap_or(0);
         Self { data, start, len }

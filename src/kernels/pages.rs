@@ -4,7 +4,7 @@
 //! a network at 1920x1080. On pages of 2 MiB that is a few.
 
 /// Bytes of a page.
-pub(crate) const PAGE: usize = 4 << 10;
+const PAGE: usize = 4 << 10;
 /// Bytes of a huge page.
 pub(crate) const HUGE: usize = 2 << 20;
 
@@ -17,6 +17,12 @@ pub(crate) fn ask_for_huge(values: &mut [f32]) {
         // SAFETY: so many bytes from there on are part of the values.
         unsafe { advise(start.add(before), whole) };
     }
+}
+
+/// Has the system give the memory of `values` now, by writing to each of its pages: some of them are 0 then.
+pub(crate) fn touch(values: &mut [f32]) {
+    // What is known to be 0 would not be written otherwise.
+    std::hint::black_box(values).iter_mut().step_by(PAGE / size_of::<f32>()).for_each(|value| *value = 0.0);
 }
 
 /// Asks for huge pages. Systems that do not have them say so, which does no harm.
@@ -44,5 +50,9 @@ mod tests {
             ask_for_huge(&mut values[start..]);
         }
         assert!(values.iter().enumerate().all(|(n, value)| *value == n as f32), "advice changes nothing");
+        values.fill(1.0);
+        touch(&mut values);
+        let written: Vec<usize> = (0..values.len()).filter(|n| values[*n] == 0.0).collect();
+        assert_eq!(written, (0..3 << 9).map(|page| page << 10).collect::<Vec<_>>(), "one of each page");
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::frame::{PictureLayout, Plane, PlanePool};
 use crate::fuse::{Appearance, Held, Options, Reconstructor, reconstructed_layout};
 use crate::kernels::CpuLevel;
-use crate::kernels::pages::ask_for_huge;
+use crate::kernels::pages::{ask_for_huge, touch};
 use crate::light::Light;
 use crate::refine::{Device, Runner};
 use crate::resample::{Filter, PictureResampler};
@@ -150,7 +150,7 @@ impl FrameRefiner {
         let _ = self.runner.reserve(self.lanes(), rows, columns);
         self.ways.par_iter_mut().filter_map(|way| way.made.as_slice_mut()).for_each(|values| {
             ask_for_huge(values);
-            std::hint::black_box(values).fill(0.0);
+            touch(values);
         });
     }
 

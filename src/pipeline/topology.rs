@@ -87,9 +87,11 @@ fn decode(
 ) -> Result<()> {
     let mut count = 0;
     while !halted() {
-        let work = Work::beside_a_pool();
-        let next = control.timed(Stage::Decode, 1, &mut *source).map_err(|e| e.at(Stage::Decode, Some(count)))?;
-        drop(work);
+        let next = control.timed(Stage::Decode, 1, || {
+            let _here = Work::beside_a_pool();
+            source()
+        });
+        let next = next.map_err(|e| e.at(Stage::Decode, Some(count)))?;
         let Some(frame) = next else { break };
         count += 1;
         if output.send(frame).is_err() {

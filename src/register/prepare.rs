@@ -122,6 +122,7 @@ pub struct Prepared {
     /// Detail of level `likeness_level`, for comparing scenes.
     pub(super) detail: Level,
     pub(super) likeness_level: usize,
+    /// Where the values of the search level lie, from which brightness is guessed.
     pub(super) spread: Spread,
 }
 
@@ -143,6 +144,7 @@ const SHARES: [f64; 3] = [0.2, 0.5, 0.8];
 pub(super) struct Spread([f32; 3]);
 
 impl Spread {
+    /// Of about [`VALUES`] pixels of the search level.
     pub(super) fn of(level: &Level) -> Self {
         Self(level.quantiles(VALUES, SHARES))
     }
