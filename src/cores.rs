@@ -10,10 +10,14 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rayon::iter::{MapInit, ParallelIterator};
+
 /// The core of each thread of a pool, one more than its number, and [`RESTS`] if it is not at work; 0 for those that never were.
 /// Threads of several pools that have the same number there share a place: at worst one of them moves in vain. The first place is
 /// for a thread in no pool.
 static PLACES: [AtomicUsize; 65] = [const { AtomicUsize::new(0) }; 65];
+/// How many of them are anyone's, from the first one.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
 /// Added to the core of a thread that will wake there.
 const RESTS: usize = 1 << 20;
 
@@ -38,7 +42,8 @@ impl Drop for Seat {
 
 /// The cores of threads, without that of `own`, as [`PLACES`] has them.
 fn others(own: Option<&AtomicUsize>) -> impl Iterator<Item = usize> {
-    let others = PLACES.iter().filter(move |other| own.is_none_or(|own| !std::ptr::eq(*other, own)));
+    let places = &PLACES[..TAKEN.load(Ordering::Relaxed).min(PLACES.len())];
+    let others = places.iter().filter(move |other| own.is_none_or(|own| !std::ptr::eq(*other, own)));
     others.map(|core| core.load(Ordering::Relaxed))
 }
 
@@ -59,21 +64,25 @@ pub(crate) struct Work {
 impl Work {
     /// Begins it, on another core if another thread is on this one.
     pub(crate) fn begin() -> Self {
-        let work = Self::of(rayon::current_thread_index().and_then(|thread| PLACES.get(1 + thread)));
+        let work = Self::of(rayon::current_thread_index().map(|thread| 1 + thread));
         work.goes_on();
         work
     }
 
     /// [`Self::begin`] for a thread that works beside a pool: its threads do not move to where it is.
     pub(crate) fn beside_a_pool() -> Self {
-        let work = Self::of(PLACES.first());
+        let work = Self::of(Some(0));
         work.goes_on();
         work
     }
 
-    fn of(own: Option<&'static AtomicUsize>) -> Self {
+    /// Without a look at the core.
+    fn of(place: Option<usize>) -> Self {
+        let own = place.and_then(|place| PLACES.get(place));
         let nested = SEAT.with(|seat| {
-            seat.place.set(own);
+            if seat.place.replace(own).is_none() {
+                TAKEN.fetch_max(place.map_or(0, |place| 1 + place), Ordering::Relaxed);
+            }
             seat.at_work.replace(true)
         });
         Self { own, nested }
@@ -85,6 +94,8 @@ impl Work {
         own.store(core, Ordering::Relaxed);
         let others = || others(Some(own));
         if others().any(|other| other & !RESTS == core) {
+            // On its way it is nowhere: who goes on here must not follow it.
+            own.store(0, Ordering::Relaxed);
             // Best where nobody is; where all cores are somebody's, one whose thread rests will do for two at work.
             let left = leave(core, others());
             if !left && others().any(|other| other == core) {
@@ -94,6 +105,23 @@ impl Work {
         }
     }
 }
+
+/// Pieces of work, each of them seen with where its thread is.
+type OnFreeCores<I, P> = MapInit<I, fn() -> Work, fn(&mut Work, P) -> P>;
+
+/// Pieces of work that the threads of a pool share.
+pub(crate) trait Pieces: ParallelIterator {
+    /// The same pieces; before each one its thread looks out for a core, see [`Work::goes_on`]. For those that take a microsecond
+    /// or more.
+    fn on_free_cores(self) -> OnFreeCores<Self, Self::Item> {
+        self.map_init(Work::begin, |here, piece| {
+            here.goes_on();
+            piece
+        })
+    }
+}
+
+impl<I: ParallelIterator> Pieces for I {}
 
 /// `work` for a thread that is started beside this one: on another core, if there is a free one.
 pub(crate) fn apart<A>(work: impl FnOnce() -> A) -> impl FnOnce() -> A {
@@ -122,7 +150,8 @@ impl Drop for Work {
         }
         SEAT.with(|seat| seat.at_work.set(false));
         if let Some(own) = self.own {
-            own.fetch_or(RESTS, Ordering::Relaxed);
+            // Which may be another one than when it looked last.
+            own.store(current() | RESTS, Ordering::Relaxed);
         }
     }
 }
@@ -184,12 +213,12 @@ mod tests {
     #[test]
     fn a_thread_is_at_work_until_the_outer_piece_of_work_ends() {
         // The last place: other tests' pools use the first ones.
-        let own = &PLACES[64];
-        let there = || own.load(Ordering::Relaxed);
+        let last = PLACES.len() - 1;
+        let there = move || PLACES[last].load(Ordering::Relaxed);
         let thread = std::thread::spawn(move || {
-            let outer = Work::of(Some(own));
+            let outer = Work::of(Some(last));
             outer.goes_on();
-            drop(Work::of(Some(own)));
+            drop(Work::of(Some(last)));
             assert!(there() > 0 && at_work(&there()), "a part has ended");
             drop(outer);
             assert!(there() > RESTS && !at_work(&there()), "all of it has");

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::coding::blockiness;
 use super::grid::mirrored;
-use crate::cores::Work;
+use crate::cores::Pieces;
 use crate::frame::{CodingError, ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
 use crate::kernels::comparing::{magnitude_steps, mask_response, squared_detail};
@@ -91,7 +91,7 @@ pub(super) fn mirror(row: &mut [f32], columns: usize) {
 fn smoothed(cpu: CpuLevel, luma: &[f32], taps: &[f32], (rows, columns): (usize, usize)) -> Vec<f32> {
     let stride = columns + 2 * MARGIN;
     let mut out = vec![0.0; rows * stride];
-    out.par_chunks_mut(stride).enumerate().with_min_len(ROWS).for_each_init(
+    out.par_chunks_mut(stride).enumerate().with_min_len(ROWS).on_free_cores().for_each_init(
         || vec![0.0; stride],
         |row, (i, out)| {
             let start = |y| mirrored(y, rows) * columns;
@@ -129,8 +129,8 @@ pub(super) fn over_windows<S: Default>(
 ) {
     let (taps, radius) = (gauss(WINDOW.0, WINDOW.1), WINDOW.1 as usize);
     let scratch = || (vec![0.0; RING * columns], vec![0.0; columns + 2 * MARGIN], S::default());
-    out.par_chunks_mut(ROWS * columns).enumerate().for_each_init(scratch, |(ring, row, scratch), (band, out)| {
-        let _here = Work::begin();
+    let bands = out.par_chunks_mut(ROWS * columns).enumerate().on_free_cores();
+    bands.for_each_init(scratch, |(ring, row, scratch), (band, out)| {
         let mut ready = (band * ROWS).saturating_sub(radius);
         for (i, out) in (band * ROWS..).zip(out.chunks_exact_mut(columns)) {
             let needed = (i + radius + 1).min(rows);

@@ -29,6 +29,7 @@ use super::observe::{Lattice, Moved, Observation, Run};
 use super::psf::Blur;
 use super::schedule::Schedule;
 use super::sweep::{Optics, Scratch, Window};
+use crate::cores::Pieces;
 use crate::frame::{AxisMap, Plane};
 use crate::kernels::CpuLevel;
 use crate::kernels::observation::{add_share, chebyshev_step, inverse, limit};
@@ -185,7 +186,7 @@ impl Solver {
         let (stride, width, columns) = (grid.stride(), maps.1.input, out.ncols());
         let Some(out) = out.as_slice_mut() else { return };
         let rows = out.par_chunks_mut(columns.max(1)).zip(x.par_chunks(stride)).enumerate();
-        rows.with_min_len(16).for_each_init(
+        rows.with_min_len(16).on_free_cores().for_each_init(
             || (Vec::new(), Vec::new(), vec![0.0; stride], vec![0.0; width]),
             |(line, small, plain, open), (y, (out, x))| {
                 let at = ((y as f64 - maps.0.origin) / maps.0.scale) as f32;
@@ -304,7 +305,7 @@ impl Solver {
         let (cpu, grid, x, width) = (self.optics.cpu, &self.optics.grid, &self.x, out.ncols());
         if let Some(out) = out.as_slice_mut() {
             let rows = out.par_chunks_mut(width.max(1)).zip(x.par_chunks(grid.stride()));
-            rows.with_min_len(16).for_each(|(out, row)| grid.unpack(cpu, row, out, low, high));
+            rows.with_min_len(16).on_free_cores().for_each(|(out, row)| grid.unpack(cpu, row, out, low, high));
         }
     }
 
@@ -312,12 +313,14 @@ impl Solver {
     pub(super) fn pack(&mut self, plane: &Plane) {
         let Self { optics, x, .. } = self;
         let rows = x.par_chunks_mut(optics.grid.stride()).zip(plane.outer_iter().into_par_iter());
-        rows.with_min_len(16).for_each_init(Vec::new, |line, (row, samples)| match samples.as_slice() {
-            Some(samples) => optics.grid.pack(samples, row),
-            None => {
-                line.clear();
-                line.extend(samples.iter().copied());
-                optics.grid.pack(line, row);
+        rows.with_min_len(16).on_free_cores().for_each_init(Vec::new, |line, (row, samples)| {
+            match samples.as_slice() {
+                Some(samples) => optics.grid.pack(samples, row),
+                None => {
+                    line.clear();
+                    line.extend(samples.iter().copied());
+                    optics.grid.pack(line, row);
+                }
             }
         });
     }
@@ -326,7 +329,7 @@ impl Solver {
     fn enlarge(&mut self, reference: &[f32], enlarger: &Enlarger) {
         let stride = self.optics.grid.stride();
         let Self { optics, x, .. } = self;
-        x.par_chunks_mut(32 * stride).enumerate().for_each_init(Vec::new, |row, (n, band)| {
+        x.par_chunks_mut(32 * stride).enumerate().on_free_cores().for_each_init(Vec::new, |row, (n, band)| {
             for (y, out) in band.chunks_exact_mut(stride).enumerate() {
                 enlarger.row(optics.cpu, &optics.grid, reference, 32 * n + y, out, row);
             }

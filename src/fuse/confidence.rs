@@ -15,6 +15,7 @@ use super::appearance::{Appearance, LARGEST, MARGIN, Magnitudes, over_windows};
 use super::grid::mirrored;
 use super::light::Glow;
 use super::mean;
+use crate::cores::Pieces;
 use crate::frame::Plane;
 use crate::kernels::CpuLevel;
 use crate::kernels::comparing::{
@@ -123,7 +124,7 @@ impl Judge {
             compared.map(|(found, candidate)| temporal_noise(&found.differ(cpu, reference, candidate))).collect();
         let noise = noises.into_iter().fold(reference.noise, f32::min);
         let allowed = noise.max(LEAST_NOISE);
-        self.found.par_iter_mut().zip(candidates).for_each(|(found, candidate)| {
+        self.found.par_iter_mut().zip(candidates).on_free_cores().for_each(|(found, candidate)| {
             light(cpu, &found.difference, (rows, columns), noise.max(1.0), &mut found.glow);
             let coding = reference.coding.max(candidate.appearance.coding);
             found.weigh(cpu, candidate.appearance, NOISE_TOLERATED * allowed * allowed + coding * coding);
@@ -151,9 +152,12 @@ impl Judge {
             for &k in kept {
                 let field = candidates[k].field;
                 let bands = self.found[k].weights.par_chunks_mut(GATE_CELL * columns).enumerate();
-                bands.with_min_len(ROWS / GATE_CELL).for_each_init(Default::default, |scratch, (n, band)| {
-                    close_gate(cpu, gate, field, n * GATE_CELL + GATE_CELL / 2, columns, band, scratch);
-                });
+                bands.with_min_len(ROWS / GATE_CELL).on_free_cores().for_each_init(
+                    Default::default,
+                    |scratch, (n, band)| {
+                        close_gate(cpu, gate, field, n * GATE_CELL + GATE_CELL / 2, columns, band, scratch);
+                    },
+                );
             }
         }
         mean(&gate.nodes)
@@ -163,8 +167,11 @@ impl Judge {
     fn measure_mass(&mut self, kept: &[usize], candidates: &[Candidate<'_>]) {
         let (rows, columns) = (self.rows.div_ceil(GATE_CELL), self.columns.div_ceil(GATE_CELL));
         let size = (self.rows, self.columns);
-        let sums: Vec<Vec<f32>> =
-            kept.par_iter().map(|&k| mass(self.cpu, &self.found[k].weights, candidates[k].field, size)).collect();
+        let sums: Vec<Vec<f32>> = kept
+            .par_iter()
+            .on_free_cores()
+            .map(|&k| mass(self.cpu, &self.found[k].weights, candidates[k].field, size))
+            .collect();
         let mut mean = vec![0.0; rows * columns];
         for sums in &sums {
             mean.iter_mut().zip(sums).for_each(|(m, s)| *m += s);
@@ -210,7 +217,7 @@ impl Found {
         let (image, seen) = (reference.image(), &candidate.appearance.smooth);
         let out = self.difference.par_chunks_mut(columns).zip(&mut self.inside).enumerate();
         let nothing = || (vec![0.0; columns], vec![0.0; columns], Box::new(Magnitudes::new()));
-        let differences = out.with_min_len(ROWS).fold(nothing, |mut so_far, (y, (row, inside))| {
+        let differences = out.with_min_len(ROWS).on_free_cores().fold(nothing, |mut so_far, (y, (row, inside))| {
             let (dy, dx, magnitudes) = &mut so_far;
             candidate.field.row(y as f32, 0.0, 1.0, dy, dx);
             warp_row(cpu, row, &image, y, dy, dx, UNSEEN);
@@ -319,7 +326,8 @@ fn light(cpu: CpuLevel, differences: &[f32], (rows, columns): (usize, usize), no
         cells.map(|(sums, counts)| (sums.iter().sum(), counts.iter().sum())).collect()
     };
     let scratch = || (vec![0.0; columns], vec![0.0; columns]);
-    let cells: Vec<Vec<(f32, f32)>> = (0..cell_rows).into_par_iter().map_init(scratch, of_cells).collect();
+    let cells: Vec<Vec<(f32, f32)>> =
+        (0..cell_rows).into_par_iter().on_free_cores().map_init(scratch, of_cells).collect();
     let cells = cells.concat();
     let around =
         |n: usize, size: usize| [(-1, 0.5), (0, 1.0), (1, 0.5)].map(|(d, w)| (mirrored(n as isize + d, size), w));

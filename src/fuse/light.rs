@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use super::observe::BAND;
+use crate::cores::Pieces;
 use crate::kernels::CpuLevel;
 use crate::kernels::comparing::in_other_light;
 use crate::kernels::splat::{LANES, Samples};
@@ -48,7 +49,8 @@ impl<'a> Shown<'a> {
             return samples;
         }
         room.resize(samples.len(), 0.0);
-        let bands = room.par_chunks_mut(BAND * columns).zip(samples.par_chunks(BAND * columns)).enumerate();
+        let bands =
+            room.par_chunks_mut(BAND * columns).zip(samples.par_chunks(BAND * columns)).enumerate().on_free_cores();
         bands.for_each_init(Default::default, |(line, ends), (band, (out, samples))| {
             for (n, (out, samples)) in out.chunks_mut(columns).zip(samples.chunks(columns)).enumerate() {
                 match glow {

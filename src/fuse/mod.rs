@@ -34,7 +34,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use crate::cores::Work;
+use crate::cores::Pieces;
 use crate::error::{Error, Kind, Result};
 use crate::frame::{ColorFamily, PictureLayout, Plane};
 use crate::kernels::CpuLevel;
@@ -283,8 +283,7 @@ impl Reconstructor {
         });
         // Luma and chroma share nothing: where one of them is not parallel, the other one fills in.
         let groups: Vec<_> = groups.collect();
-        let told = groups.into_par_iter().flat_map_iter(|(group, out)| {
-            let _here = Work::begin();
+        let told = groups.into_par_iter().on_free_cores().flat_map_iter(|(group, out)| {
             let weights: Vec<_> = kept.iter().map(|&k| reduce(judge.weights(k), &self.from, group.log2)).collect();
             let moved: Vec<_> =
                 kept.iter().zip(&weights).map(|(&k, weights)| Moved { field: candidates[k].field, weights }).collect();
@@ -449,7 +448,7 @@ fn reduce<'a>(weights: &'a [f32], layout: &PictureLayout, log2: (u8, u8)) -> Cow
     let (columns, rows) = (w.div_ceil(1 << log2.0), h.div_ceil(1 << log2.1));
     let block = |i: usize, log2: u8, size: usize| (i << log2)..((i + 1) << log2).min(size);
     let mut out = vec![0.0; rows * columns];
-    out.par_chunks_mut(columns).with_min_len(16).enumerate().for_each(|(i, out)| {
+    out.par_chunks_mut(columns).with_min_len(16).enumerate().on_free_cores().for_each(|(i, out)| {
         let ys = block(i, log2.1, h);
         // 4:2:0 is what most frames are: blocks of four, the same sums in the same order.
         let whole = if log2 == (1, 1) && ys.len() == 2 { w / 2 } else { 0 };

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::grid::{Grid, MARGIN};
 use super::light::Glow;
-use crate::cores::Work;
+use crate::cores::Pieces;
 use crate::frame::AxisMap;
 use crate::kernels::CpuLevel;
 use crate::kernels::places::{JobList, Places, place_row};
@@ -84,12 +84,11 @@ impl Observation {
         let ones = vec![1.0; maps.1.input];
         let geometry = Geometry { cpu, maps, lattice, grid };
         let chunk = |band| {
-            let _here = Work::begin();
             let mut chunk = Chunk::default();
             geometry.build(&mut chunk, geometry.band(band), &still, |_| &ones);
             chunk
         };
-        let chunks = (0..bands).into_par_iter().map(chunk).collect();
+        let chunks = (0..bands).into_par_iter().on_free_cores().map(chunk).collect();
         Self { cpu, maps, lattice, chunks, frames: 1, bands, bins }
     }
 
@@ -141,8 +140,7 @@ impl Observation {
         }
         let geometry = Geometry { cpu: self.cpu, maps: self.maps, lattice: self.lattice, grid };
         let others = &mut self.chunks[bands..self.frames * bands];
-        others.par_iter_mut().enumerate().for_each(|(n, chunk)| {
-            let _here = Work::begin();
+        others.par_iter_mut().enumerate().on_free_cores().for_each(|(n, chunk)| {
             let (neighbour, band) = (&neighbours[n / bands], n % bands);
             geometry
                 .build(chunk, geometry.band(band), neighbour.field, |y| &neighbour.weights[y * columns..][..columns]);

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::prepare::{Level, sample_step};
 use super::rank::{median, median_magnitude};
 use super::refine::{Sample, State};
+use crate::cores::Pieces;
 
 /// Share of the frame that must remain visible in both.
 const LEAST_OVERLAP: f64 = 0.15;
@@ -40,7 +41,7 @@ pub(super) fn best_candidates(
         let typical = median_magnitude(&trial.residuals);
         Some((trial, typical))
     };
-    let (trials, typical): (Vec<Trial>, Vec<f32>) = candidates.par_iter().filter_map(trial).unzip();
+    let (trials, typical): (Vec<Trial>, Vec<f32>) = candidates.par_iter().on_free_cores().filter_map(trial).unzip();
     let typical = typical.into_iter().fold(f32::INFINITY, f32::min);
     let scale = SCALE * typical.max(SMALLEST_SCALE);
     let total = |t: &Trial| with_unseen(geman_mcclure(&t.residuals, scale), t.overlap);

@@ -14,6 +14,7 @@ use rustfft::num_complex::Complex32;
 
 use super::prepare::Level;
 use super::spectrum::{RealFft, Spectrum};
+use crate::cores::Pieces;
 use crate::kernels::sizes::fast_size;
 
 /// Width of the low-pass, cycles per pixel.
@@ -143,6 +144,7 @@ impl Search {
     pub(super) fn spectra(&self, level: &Level<impl Deref<Target = [f32]> + Sync>) -> Vec<Spectrum> {
         (0..=self.corners.len())
             .into_par_iter()
+            .on_free_cores()
             .map(|i| match i.checked_sub(1) {
                 None => self.whole.spectrum(level, 0, 0),
                 Some(i) => self.tile.spectrum(level, self.corners[i].0, self.corners[i].1),
@@ -156,6 +158,7 @@ impl Search {
         let half_whitened = |power: f32| 1.0 / power.sqrt().sqrt();
         let found: Vec<Vec<[i64; 2]>> = (0..=self.corners.len() + 1)
             .into_par_iter()
+            .on_free_cores()
             .map(|i| {
                 let mut out = Vec::new();
                 match i {

@@ -48,6 +48,7 @@ use std::borrow::Cow;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
+use crate::cores::Pieces;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::kernels::CpuLevel;
 
@@ -261,7 +262,7 @@ impl Registrar {
         let (best, scale) = best_candidates(pair.0, pair.1, &candidates, &start, effort.candidate_samples, TRIALS);
         let aligner = self.aligner(reference, moving, level, TRIAL_PIXELS);
         // They do not wait for each other, as the steps of each one do.
-        let tried = best.into_par_iter().map(|shift| {
+        let tried = best.into_par_iter().on_free_cores().map(|shift| {
             let state = State { dx: shift[1] as f64, dy: shift[0] as f64, ..start };
             let state = aligner.refine(state, self.options.iterations, effort.tolerance, LEASH).unwrap_or(state);
             (score(aligner.pairs(&state, TRIAL_SAMPLES), &state, pair.0, scale), state)

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::cores::Work;
+use crate::cores::Pieces;
 use crate::kernels::CpuLevel;
 use crate::kernels::patches::{
     AREA, Lookup, PatchLanes, PatchSums, Template, WIDEST, load_template, measure_patch, patch_weight,
@@ -104,8 +104,7 @@ impl Pass<'_> {
         let mut found = vec![Found::default(); rows * columns];
         let before = field.clone();
         let tasks = field.vectors.par_chunks_mut(columns * BAND).zip(found.par_chunks_mut(columns * BAND));
-        tasks.enumerate().for_each(|(band, (vectors, found))| {
-            let _here = Work::begin();
+        tasks.enumerate().on_free_cores().for_each(|(band, (vectors, found))| {
             let first = band * BAND * columns;
             let (mut searcher, mut lanes) = (Searcher::new(self), PatchLanes::new());
             for i in 0..vectors.len() {
@@ -151,7 +150,7 @@ impl Pass<'_> {
     pub(super) fn errors(&self, field: &Field, wanted: &[bool]) -> Vec<f32> {
         let columns = field.nodes().1;
         let mut errors = vec![0.0; field.vectors.len()];
-        errors.par_chunks_mut(columns * BAND).enumerate().for_each(|(band, errors)| {
+        errors.par_chunks_mut(columns * BAND).enumerate().on_free_cores().for_each(|(band, errors)| {
             let (mut searcher, mut lanes) = (Searcher::new(self), PatchLanes::new());
             for (i, error) in (band * BAND * columns..).zip(errors) {
                 if wanted[i] {

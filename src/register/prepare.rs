@@ -9,6 +9,7 @@ use std::ops::Deref;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
+use crate::cores::Pieces;
 use crate::kernels::CpuLevel;
 use crate::kernels::filters::weighted_sum;
 use crate::kernels::registration::halve_rows;
@@ -49,7 +50,7 @@ impl<P: Deref<Target = [f32]> + Sync> Level<P> {
     pub(super) fn halved(&self, cpu: CpuLevel) -> Level {
         let (rows, columns) = (self.rows / 2, self.columns / 2);
         let mut pixels = vec![0.0; rows * columns];
-        pixels.par_chunks_mut(columns.max(1) * BAND).enumerate().for_each(|(band, out)| {
+        pixels.par_chunks_mut(columns.max(1) * BAND).enumerate().on_free_cores().for_each(|(band, out)| {
             for (y, out) in (band * BAND..).zip(out.chunks_mut(columns)) {
                 halve_rows(cpu, out, self.row(2 * y), self.row(2 * y + 1));
             }
@@ -63,7 +64,7 @@ impl<P: Deref<Target = [f32]> + Sync> Level<P> {
         let mut pixels = vec![0.0; self.pixels.len()];
         let shifts: Vec<usize> = (0..taps.len()).collect();
         let buffers = || (vec![0.0; columns + 2 * radius], vec![0; taps.len()]);
-        let bands = pixels.par_chunks_mut(columns * BAND).enumerate();
+        let bands = pixels.par_chunks_mut(columns * BAND).enumerate().on_free_cores();
         bands.for_each_init(buffers, |(padded, rows), (band, out)| {
             for (y, out) in (band * BAND..).zip(out.chunks_mut(columns)) {
                 for (start, y) in rows.iter_mut().zip(y as i64 - radius as i64..) {

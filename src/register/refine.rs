@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 
+use crate::cores::Pieces;
 use crate::kernels::CpuLevel;
 use crate::kernels::registration::{Brightness, NORMAL_SUMS, NormalRow, NormalSums, accumulate_normal, energy_row};
 use crate::kernels::resampling::weighted_rows;
@@ -200,7 +201,7 @@ impl Aligner<'_> {
         let rows: Vec<usize> = (overlap.y[0]..overlap.y[1]).step_by(self.row_step).collect();
         let buffers = || RowBuffers::new(overlap.x[1] - overlap.x[0]);
         let sums = |buffers: &mut RowBuffers, rows: &[usize]| self.band_sums(overlap, rows, &light, buffers);
-        let bands: Vec<[f64; NORMAL_SUMS]> = rows.par_chunks(BAND).map_init(buffers, sums).collect();
+        let bands: Vec<[f64; NORMAL_SUMS]> = rows.par_chunks(BAND).on_free_cores().map_init(buffers, sums).collect();
         let mut total = [0.0; NORMAL_SUMS];
         for band in &bands {
             total.iter_mut().zip(band).for_each(|(t, b)| *t += b);
