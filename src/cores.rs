@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::iter::{MapInit, ParallelIterator};
+use rayon::iter::IndexedParallelIterator;
 
 /// The core of each thread of a pool, one more than its number, and [`RESTS`] if it is not at work; 0 for those that never were.
 /// Threads of several pools that have the same number there share a place: at worst one of them moves in vain. The first place is
@@ -91,7 +91,10 @@ impl Work {
     /// Moves to another core if another thread has come to this one; to be called now and then where the work is long.
     pub(crate) fn goes_on(&self) {
         let (Some(own), core @ 1..) = (self.own, current()) else { return };
-        own.store(core, Ordering::Relaxed);
+        // Others read it before each of their pieces: it is written only if it changes.
+        if own.load(Ordering::Relaxed) != core {
+            own.store(core, Ordering::Relaxed);
+        }
         let others = || others(Some(own));
         if others().any(|other| other & !RESTS == core) {
             // On its way it is nowhere: who goes on here must not follow it.
@@ -106,22 +109,33 @@ impl Work {
     }
 }
 
-/// Pieces of work, each of them seen with where its thread is.
-type OnFreeCores<I, P> = MapInit<I, fn() -> Work, fn(&mut Work, P) -> P>;
+/// Rows between two looks of [`Pieces::rows_on_free_cores`].
+const ROWS: usize = 16;
 
 /// Pieces of work that the threads of a pool share.
-pub(crate) trait Pieces: ParallelIterator {
-    /// The same pieces; before each one its thread looks out for a core, see [`Work::goes_on`]. For those that take a microsecond
-    /// or more.
-    fn on_free_cores(self) -> OnFreeCores<Self, Self::Item> {
+pub(crate) trait Pieces: IndexedParallelIterator {
+    /// The same pieces; before each one its thread looks out for a core, see [`Work::goes_on`].
+    fn on_free_cores(self) -> impl IndexedParallelIterator<Item = Self::Item> {
         self.map_init(Work::begin, |here, piece| {
             here.goes_on();
             piece
         })
     }
+
+    /// [`Self::on_free_cores`] for pieces that take a microsecond each: a thread looks out now and then.
+    fn rows_on_free_cores(self) -> impl IndexedParallelIterator<Item = Self::Item> {
+        let begin = || (Work::begin(), 0);
+        self.map_init(begin, |(here, done), row| {
+            *done += 1;
+            if *done % ROWS == 0 {
+                here.goes_on();
+            }
+            row
+        })
+    }
 }
 
-impl<I: ParallelIterator> Pieces for I {}
+impl<I: IndexedParallelIterator> Pieces for I {}
 
 /// `work` for a thread that is started beside this one: on another core, if there is a free one.
 pub(crate) fn apart<A>(work: impl FnOnce() -> A) -> impl FnOnce() -> A {
@@ -225,6 +239,31 @@ mod tests {
         });
         thread.join().expect("as it should be");
         assert_eq!(there(), 0, "the thread has");
+    }
+
+    #[test]
+    fn a_thread_rests_where_its_work_ends() {
+        let allowed = sched_getaffinity(None).expect("where this thread may run");
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+        let place = PLACES.len() - 2;
+        let go_to = |core: usize| {
+            let mut only = CpuSet::new();
+            only.set(core);
+            sched_setaffinity(None, &only).expect("a core that this thread may use");
+        };
+        let thread = std::thread::spawn(move || {
+            let work = Work::of(Some(place));
+            for &core in &cores {
+                go_to(core);
+                work.goes_on();
+                assert_eq!(PLACES[place].load(Ordering::Relaxed), 1 + core, "at work there");
+            }
+            let end = cores[0];
+            go_to(end);
+            drop(work);
+            assert_eq!(PLACES[place].load(Ordering::Relaxed), (1 + end) | RESTS, "it will wake there");
+        });
+        thread.join().expect("as it should be");
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(super) fn mirror(row: &mut [f32], columns: usize) {
 fn smoothed(cpu: CpuLevel, luma: &[f32], taps: &[f32], (rows, columns): (usize, usize)) -> Vec<f32> {
     let stride = columns + 2 * MARGIN;
     let mut out = vec![0.0; rows * stride];
-    out.par_chunks_mut(stride).enumerate().with_min_len(ROWS).on_free_cores().for_each_init(
+    out.par_chunks_mut(stride).enumerate().with_min_len(ROWS).rows_on_free_cores().for_each_init(
         || vec![0.0; stride],
         |row, (i, out)| {
             let start = |y| mirrored(y, rows) * columns;

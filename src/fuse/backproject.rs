@@ -186,7 +186,7 @@ impl Solver {
         let (stride, width, columns) = (grid.stride(), maps.1.input, out.ncols());
         let Some(out) = out.as_slice_mut() else { return };
         let rows = out.par_chunks_mut(columns.max(1)).zip(x.par_chunks(stride)).enumerate();
-        rows.with_min_len(16).on_free_cores().for_each_init(
+        rows.with_min_len(16).rows_on_free_cores().for_each_init(
             || (Vec::new(), Vec::new(), vec![0.0; stride], vec![0.0; width]),
             |(line, small, plain, open), (y, (out, x))| {
                 let at = ((y as f64 - maps.0.origin) / maps.0.scale) as f32;
@@ -305,7 +305,7 @@ impl Solver {
         let (cpu, grid, x, width) = (self.optics.cpu, &self.optics.grid, &self.x, out.ncols());
         if let Some(out) = out.as_slice_mut() {
             let rows = out.par_chunks_mut(width.max(1)).zip(x.par_chunks(grid.stride()));
-            rows.with_min_len(16).on_free_cores().for_each(|(out, row)| grid.unpack(cpu, row, out, low, high));
+            rows.with_min_len(16).rows_on_free_cores().for_each(|(out, row)| grid.unpack(cpu, row, out, low, high));
         }
     }
 
@@ -313,7 +313,7 @@ impl Solver {
     pub(super) fn pack(&mut self, plane: &Plane) {
         let Self { optics, x, .. } = self;
         let rows = x.par_chunks_mut(optics.grid.stride()).zip(plane.outer_iter().into_par_iter());
-        rows.with_min_len(16).on_free_cores().for_each_init(Vec::new, |line, (row, samples)| {
+        rows.with_min_len(16).rows_on_free_cores().for_each_init(Vec::new, |line, (row, samples)| {
             match samples.as_slice() {
                 Some(samples) => optics.grid.pack(samples, row),
                 None => {

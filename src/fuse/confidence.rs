@@ -216,8 +216,9 @@ impl Found {
         let (columns, stride) = (reference.width, reference.stride());
         let (image, seen) = (reference.image(), &candidate.appearance.smooth);
         let out = self.difference.par_chunks_mut(columns).zip(&mut self.inside).enumerate();
+        let out = out.with_min_len(ROWS).rows_on_free_cores();
         let nothing = || (vec![0.0; columns], vec![0.0; columns], Box::new(Magnitudes::new()));
-        let differences = out.with_min_len(ROWS).on_free_cores().fold(nothing, |mut so_far, (y, (row, inside))| {
+        let differences = out.fold(nothing, |mut so_far, (y, (row, inside))| {
             let (dy, dx, magnitudes) = &mut so_far;
             candidate.field.row(y as f32, 0.0, 1.0, dy, dx);
             warp_row(cpu, row, &image, y, dy, dx, UNSEEN);

@@ -448,7 +448,7 @@ fn reduce<'a>(weights: &'a [f32], layout: &PictureLayout, log2: (u8, u8)) -> Cow
     let (columns, rows) = (w.div_ceil(1 << log2.0), h.div_ceil(1 << log2.1));
     let block = |i: usize, log2: u8, size: usize| (i << log2)..((i + 1) << log2).min(size);
     let mut out = vec![0.0; rows * columns];
-    out.par_chunks_mut(columns).with_min_len(16).enumerate().on_free_cores().for_each(|(i, out)| {
+    out.par_chunks_mut(columns).with_min_len(16).enumerate().rows_on_free_cores().for_each(|(i, out)| {
         let ys = block(i, log2.1, h);
         // 4:2:0 is what most frames are: blocks of four, the same sums in the same order.
         let whole = if log2 == (1, 1) && ys.len() == 2 { w / 2 } else { 0 };

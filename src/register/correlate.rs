@@ -142,7 +142,7 @@ impl Search {
 
     /// Spectra of the whole of `level`, then of its tiles.
     pub(super) fn spectra(&self, level: &Level<impl Deref<Target = [f32]> + Sync>) -> Vec<Spectrum> {
-        (0..=self.corners.len())
+        (0..self.corners.len() + 1)
             .into_par_iter()
             .on_free_cores()
             .map(|i| match i.checked_sub(1) {
@@ -156,7 +156,7 @@ impl Search {
     pub(super) fn candidates(&self, reference: &[Spectrum], moving: &[Spectrum]) -> Vec<[i64; 2]> {
         let phase_only = |power: f32| 1.0 / power.sqrt();
         let half_whitened = |power: f32| 1.0 / power.sqrt().sqrt();
-        let found: Vec<Vec<[i64; 2]>> = (0..=self.corners.len() + 1)
+        let found: Vec<Vec<[i64; 2]>> = (0..self.corners.len() + 2)
             .into_par_iter()
             .on_free_cores()
             .map(|i| {

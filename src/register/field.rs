@@ -235,7 +235,7 @@ impl Field {
         let mut field = Self::constant(size, spacing, [0.0; 2]);
         let places = [field.rows, field.columns].map(|n| (0..n).map(|i| field.position(i)).collect::<Vec<_>>());
         let rows = field.vectors.par_chunks_mut(field.columns).zip(&places[0]);
-        rows.with_min_len(ROWS).on_free_cores().for_each(|(row, y)| {
+        rows.with_min_len(ROWS).rows_on_free_cores().for_each(|(row, y)| {
             row.iter_mut().zip(&places[1]).for_each(|(v, x)| *v = vector(*y, *x));
         });
         field
