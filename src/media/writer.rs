@@ -18,7 +18,7 @@ use super::seam::Seams;
 use super::stream_copy::{Kept, MICROSECONDS};
 use super::target::{self, Target};
 use crate::error::{Error, Kind, Result};
-use crate::frame::{Frame, PictureLayout};
+use crate::frame::{Frame, PictureLayout, PlanePool};
 use crate::kernels::CpuLevel;
 
 /// Where and how to write.
@@ -213,8 +213,23 @@ impl VideoWriter {
     /// # Errors
     /// [`Kind::Io`] or [`Kind::Resource`] if writing failed, the encoder's own errors, both with the file's name.
     pub fn write(&mut self, frame: &Frame) -> Result<()> {
-        let packed = turned_planes(frame, self.turn, |planes| self.encoder.pack(planes));
-        packed.and_then(|picture| self.write_frame(&picture, frame)).map_err(|e| e.file(&self.path))
+        let picture = self.pack(frame)?;
+        self.write_packed(&picture, frame)
+    }
+
+    /// [`Self::write`] for a frame that nobody needs any more: its planes go to `spare` as soon as they are packed, so that what waits
+    /// for the encoder or the disk is a quarter as large.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub fn write_once(&mut self, mut frame: Frame, spare: &PlanePool) -> Result<()> {
+        let picture = self.pack(&frame)?;
+        spare.give(std::mem::take(&mut frame.planes));
+        self.write_packed(&picture, &frame)
+    }
+
+    fn pack(&mut self, frame: &Frame) -> Result<Packed> {
+        turned_planes(frame, self.turn, |planes| self.encoder.pack(planes)).map_err(|e| e.file(&self.path))
     }
 
     /// The same for a picture that was packed as [`Self::form`] says; of `frame` time and carried data are used.

@@ -87,23 +87,20 @@ impl Enlarging {
         self.small.clone()
     }
 
-    /// Runs until `source` gives `None`. `sink` sees each enlarged frame, in order, on the caller's thread.
+    /// Runs until `source` gives `None`. `sink` takes each enlarged frame, in order, on the caller's thread, and hands its planes over
+    /// to the pool once it is done with them.
     ///
     /// # Errors
     /// The first cause, with stage and frame; an interruption if `control` was asked to stop.
     pub fn run(
         self,
         source: &mut (dyn FnMut() -> Result<Option<Frame>> + Send),
-        sink: &mut dyn FnMut(&Enlarged) -> Result<()>,
+        sink: &mut dyn FnMut(Enlarged, &PlanePool) -> Result<()>,
         control: &Control,
     ) -> Result<()> {
         let large = self.large;
-        let mut recycling = |enlarged: Enlarged| {
-            sink(&enlarged)?;
-            large.give(enlarged.frame.planes);
-            Ok(())
-        };
-        topology::run(source, self.workers, &mut recycling, self.capacities, &self.pool, control)
+        let sink = &mut |enlarged| sink(enlarged, &large);
+        topology::run(source, self.workers, sink, self.capacities, &self.pool, control)
     }
 }
 

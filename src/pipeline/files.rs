@@ -252,12 +252,12 @@ pub fn upscale_file(job: &Job, control: &Control) -> Result<Summary> {
         .with_maps(folder.is_some())
         .run(
             &mut limited(&mut reader, first, job.excerpt.frames),
-            &mut |enlarged| {
-                tally.add(enlarged);
+            &mut |enlarged, spare| {
+                tally.add(&enlarged);
                 if let Some((folder, maps)) = folder.as_ref().zip(enlarged.maps.as_ref()) {
                     folder.write(enlarged.frame.index, maps)?;
                 }
-                writer.write(&enlarged.frame)
+                writer.write_once(enlarged.frame, spare)
             },
             control,
         )

@@ -131,9 +131,10 @@ pub(super) fn make(
     };
     let ran = enlarging.run(
         &mut || frames.next_frame(),
-        &mut |enlarged| {
+        &mut |enlarged, spare| {
             let number = sink.number;
-            let packed = sink.take(enlarged).map_err(|e| if_full(e, job, most(number)))?;
+            let packed = sink.take(&enlarged).map_err(|e| if_full(e, job, most(number)))?;
+            spare.give(enlarged.frame.planes);
             deliver(&packed)
         },
         control,
