@@ -9,7 +9,9 @@ use std::sync::Arc;
 use ndarray::Array2;
 use subpel::color::ColorDescription;
 use subpel::error::Stage;
-use subpel::frame::{ChromaSite, ColorFamily, Frame, PictureLayout};
+use subpel::frame::{ChromaSite, ColorFamily, Frame, PictureLayout, PlanePool};
+use subpel::kernels::CpuLevel;
+use subpel::media::{Origin, VideoReader, VideoWriter};
 use subpel::pipeline::Enlarged;
 use subpel::pipeline::Excerpt;
 use subpel::resample::Filter;
@@ -206,6 +208,29 @@ fn a_file_is_enlarged_and_counted() {
         assert!((12..=13).contains(&control.count(stage).frames), "{stage:?}: {:?}", control.count(stage));
     }
     assert_eq!(scratch.names(), ["in.mkv", "out.mkv"], "the folder");
+}
+
+#[test]
+fn planes_of_a_frame_are_free_before_it_is_with_the_encoder() {
+    let scratch = Scratch::new();
+    scratch.clip("in.mkv", "testsrc2=s=64x48:r=25", 2);
+    let (input, output) = (InputSpec::local(scratch.path("in.mkv")), OutputSpec::file(scratch.path("out.png")));
+    let cpu = CpuLevel::detect();
+    let mut reader = VideoReader::open(&input, 1, cpu).expect("a video");
+    let source = reader.info().clone();
+    let layout = &source.layout;
+    let origin = Origin { input: &input, source: &source, layout, cut: None, usual_step: reader.usual_step() };
+    let mut writer = VideoWriter::create(&output, &origin, None, cpu).expect("a picture");
+    let spare = PlanePool::new(1);
+    let mut written = || {
+        let frame = reader.next_frame().expect("decoded").expect("a frame");
+        let planes = frame.planes.clone();
+        (writer.write_once(frame, &spare), planes == spare.take(layout))
+    };
+    assert!(matches!(written(), (Ok(()), true)), "the first one is written, and its planes are there");
+    let (second, given) = written();
+    assert_eq!(second.expect_err("one picture has room for one").kind(), Kind::Usage, "the second is refused");
+    assert!(given, "after its planes were given");
 }
 
 #[test]
