@@ -42,7 +42,7 @@ impl Drop for Seat {
 
 /// The cores of threads, without that of `own`, as [`PLACES`] has them.
 fn others(own: Option<&AtomicUsize>) -> impl Iterator<Item = usize> {
-    let places = &PLACES[..TAKEN.load(Ordering::Relaxed)];
+    let places = &PLACES[..TAKEN.load(Ordering::Relaxed).min(PLACES.len())];
     let others = places.iter().filter(move |other| own.is_none_or(|own| !std::ptr::eq(*other, own)));
     others.map(|core| core.load(Ordering::Relaxed))
 }
@@ -64,14 +64,9 @@ pub(crate) struct Work {
 impl Work {
     /// Begins it, on another core if another thread is on this one.
     pub(crate) fn begin() -> Self {
-        let work = Self::in_pool();
+        let work = Self::of(rayon::current_thread_index().map(|thread| 1 + thread));
         work.goes_on();
         work
-    }
-
-    /// Begins it without a look at the core.
-    fn in_pool() -> Self {
-        Self::of(rayon::current_thread_index().map(|thread| 1 + thread))
     }
 
     /// [`Self::begin`] for a thread that works beside a pool: its threads do not move to where it is.
@@ -81,13 +76,12 @@ impl Work {
         work
     }
 
-    /// That of the thread whose place this is; without one it is not looked after.
+    /// Without a look at the core.
     fn of(place: Option<usize>) -> Self {
-        let place = place.filter(|place| *place < PLACES.len());
-        let own = place.map(|place| &PLACES[place]);
+        let own = place.and_then(|place| PLACES.get(place));
         let nested = SEAT.with(|seat| {
-            if let (None, Some(place)) = (seat.place.replace(own), place) {
-                TAKEN.fetch_max(1 + place, Ordering::Relaxed);
+            if seat.place.replace(own).is_none() {
+                TAKEN.fetch_max(place.map_or(0, |place| 1 + place), Ordering::Relaxed);
             }
             seat.at_work.replace(true)
         });
@@ -122,7 +116,7 @@ const ROWS: usize = 16;
 pub(crate) trait Pieces: IndexedParallelIterator {
     /// The same pieces; before each one its thread looks out for a core, see [`Work::goes_on`].
     fn on_free_cores(self) -> impl IndexedParallelIterator<Item = Self::Item> {
-        self.map_init(Work::in_pool, |here, piece| {
+        self.map_init(Work::begin, |here, piece| {
             here.goes_on();
             piece
         })
@@ -130,12 +124,12 @@ pub(crate) trait Pieces: IndexedParallelIterator {
 
     /// [`Self::on_free_cores`] for pieces that take a microsecond each: a thread looks out now and then.
     fn rows_on_free_cores(self) -> impl IndexedParallelIterator<Item = Self::Item> {
-        let begin = || (Work::in_pool(), 0);
+        let begin = || (Work::begin(), 0);
         self.map_init(begin, |(here, done), row| {
+            *done += 1;
             if *done % ROWS == 0 {
                 here.goes_on();
             }
-            *done += 1;
             row
         })
     }
