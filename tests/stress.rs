@@ -607,5 +607,12 @@ fn soft_and_flowing_clips() {
         for (kernel, scale) in [(USUAL, 2.0), (Kernel::Gaussian(0.6), 2.0), (USUAL, 4.0)] {
             table.luma(&format!("{name}, {kernel:?}, x{scale}"), Help::Can, &truth, kernel, scale);
         }
+        for (noise, scale) in [(2.0, 2.0), (5.0, 2.0), (2.0, 4.0), (5.0, 4.0)] {
+            let mut random = Random(78);
+            let situation = format!("{name}, noise {noise}, x{scale}");
+            table.changed(&situation, Help::Can, &truth, USUAL, scale, |_, picture| {
+                picture.mapv(|v| v + noise * random.normal())
+            });
+        }
     });
 }

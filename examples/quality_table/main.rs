@@ -1,8 +1,8 @@
 //! Measures what each part of the reconstruction is worth: `cargo run --release --example quality_table [CLIP ...]`.
 //!
 //! Every clip (default: the project's own sample) is taken as truth, reduced by two and by four through a Gaussian of
-//! 0.4 low-resolution pixels with 8-bit rounding, and enlarged again with all parts and with each one left out. Prints
-//! the table of docs/quality.md: mean PSNR of luma and chroma over Lanczos-3, and seconds a frame.
+//! 0.4 low-resolution pixels with 8-bit rounding, and enlarged again with all parts and with each one left out; by two also after
+//! noise was added. Prints the table of docs/quality.md: mean PSNR of luma and chroma over Lanczos-3, and seconds a frame.
 
 #![allow(clippy::expect_used, reason = "a measurement that cannot start has nothing to say")]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
@@ -23,6 +23,9 @@ const FRAMES: usize = 16;
 /// Border left out of the comparison, pixels.
 const BORDER: usize = 8;
 
+/// Standard deviation of the noise that is added.
+const NOISE: f32 = 3.0;
+
 /// A variant: its name and how it is set up.
 type Variant = (&'static str, Parts, Option<Blur>, Method);
 
@@ -33,6 +36,7 @@ fn variants() -> Vec<Variant> {
         ("no field: one shift a frame", Parts { field: false, ..all }, usual, map),
         ("no confidence", Parts { confidence: false, ..all }, usual, map),
         ("no gate", Parts { gate: false, ..all }, usual, map),
+        ("no shares", Parts { shares: false, ..all }, usual, map),
         ("no bounds", Parts { bounds: false, ..all }, usual, map),
         ("no prior", Parts { prior: false, ..all }, usual, map),
         ("no light", Parts { glow: false, ..all }, usual, map),
@@ -82,10 +86,16 @@ fn reduce_rows(plane: &Plane, scale: usize) -> Plane {
     })
 }
 
-/// The clip reduced by `scale` and rounded to 8 bits.
-fn reduced(frames: &[Vec<Plane>], scale: usize) -> Vec<Vec<Plane>> {
-    let small = |plane: &Plane| reduce_rows(&reduce_rows(plane, scale), scale).mapv(|v| v.round().clamp(0.0, 255.0));
-    frames.iter().map(|planes| planes.iter().map(small).collect()).collect()
+/// The clip reduced by `scale`, with noise added and rounded to 8 bits.
+fn reduced(frames: &[Vec<Plane>], scale: usize, noise: f32) -> Vec<Vec<Plane>> {
+    let mut random = fastrand::Rng::with_seed(3);
+    // Box and Muller (1958).
+    let mut normal = move || (-2.0 * (1.0 - random.f32()).ln()).sqrt() * (std::f32::consts::TAU * random.f32()).cos();
+    let mut small = |plane: &Plane| {
+        let plane = reduce_rows(&reduce_rows(plane, scale), scale);
+        plane.mapv(|v| (v + noise * normal()).round().clamp(0.0, 255.0))
+    };
+    frames.iter().map(|planes| planes.iter().map(&mut small).collect()).collect()
 }
 
 /// Mean PSNR of luma and of the other planes, and seconds a frame.
@@ -138,16 +148,20 @@ fn main() {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         println!("\n{name}, {} frames of {}x{}\n", truth.len(), layout.width, layout.height);
         println!(
-            "| part | x2 luma | x2 chroma | x2 s/frame | x4 luma | x4 chroma | x4 s/frame |\n|---|---|---|---|---|---|---|"
+            "| part | x2 luma | x2 chroma | x2 s/frame | x4 luma | x4 chroma | x4 s/frame | x2, noise {NOISE}: luma | chroma |\n\
+             |---|---|---|---|---|---|---|---|---|"
         );
-        let inputs = [2, 4].map(|scale| (scale, reduced(&truth, scale)));
+        let inputs = [(2, 0.0), (4, 0.0), (2, NOISE)].map(|(scale, noise)| (scale, reduced(&truth, scale, noise)));
         let lanczos = variants().pop().expect("the last variant");
         let base = inputs.each_ref().map(|(scale, small)| measure(&layout, small, &truth, &lanczos, *scale));
         for variant in variants() {
             let mut line = format!("| {}", variant.0);
-            for ((scale, small), base) in inputs.iter().zip(&base) {
+            for (column, ((scale, small), base)) in inputs.iter().zip(&base).enumerate() {
                 let (luma, chroma, seconds) = measure(&layout, small, &truth, &variant, *scale);
-                line += &format!(" | {:+.2} | {:+.2} | {seconds:.3}", luma - base.0, chroma - base.1);
+                line += &format!(" | {:+.2} | {:+.2}", luma - base.0, chroma - base.1);
+                if column < 2 {
+                    line += &format!(" | {seconds:.3}");
+                }
             }
             println!("{line} |");
         }

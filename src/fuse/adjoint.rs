@@ -1,8 +1,10 @@
 //! Tests that the model's two directions are adjoint to each other, `<A x, u> = <x, A' u>`, for every kind of motion,
-//! scale, size and point-spread function, and that what a frame sees is where it should be.
+//! scale, size and point-spread function, that what a frame sees is where it should be, and that the filter of the reference
+//! (`reduce`) sees the same.
 
 use super::observe::{Lattice, Moved, Observation, Run};
 use super::psf::Blur;
+use super::reduce::Reducer;
 use super::shares::Shares;
 use super::sweep::{Optics, Scratch, Window};
 use crate::frame::AxisMap;
@@ -25,6 +27,7 @@ fn noise(seed: u32, n: usize) -> Vec<f32> {
 struct Case {
     optics: Optics,
     observation: Observation,
+    maps: (AxisMap, AxisMap),
     input: (usize, usize),
     width: usize,
 }
@@ -40,15 +43,21 @@ impl Case {
         let mut observation = Observation::new(maps, lattice, &optics.grid, CpuLevel::SCALAR);
         let weights: Vec<f32> = (0..input.0 * input.1).map(|n| (n * 7 % 11) as f32 / 10.0).collect();
         observation.aim(&optics.grid, &[Moved { field, weights: &weights }]);
-        Self { optics, observation, input, width: maps.1.output }
+        Self { optics, observation, maps, input, width: maps.1.output }
     }
 
-    /// What each job of the window reads of `x`, by chunk and job.
-    fn forward(&self, x: &[f32], rows: std::ops::Range<usize>) -> Vec<(usize, usize, [f32; LANES])> {
+    /// `x` in the grid's order.
+    fn packed(&self, x: &[f32]) -> Vec<f32> {
         let mut packed = vec![0.0; self.optics.grid.len()];
         for (row, x) in packed.chunks_mut(self.optics.grid.stride()).zip(x.chunks(self.width)) {
             self.optics.grid.pack(x, row);
         }
+        packed
+    }
+
+    /// What each job of the window reads of `x`, by chunk and job.
+    fn forward(&self, x: &[f32], rows: std::ops::Range<usize>) -> Vec<(usize, usize, [f32; LANES])> {
+        let packed = self.packed(x);
         let mut seen = Vec::new();
         let work = |run: &Run, window: Window<'_>| {
             let mut out = vec![[0.0; LANES]; run.jobs.len()];
@@ -104,6 +113,41 @@ impl Case {
             }
         }
         (left, right, size)
+    }
+}
+
+#[test]
+fn the_filter_of_the_reference_reads_what_its_samples_read() {
+    for input in [(12, 17), (1, 1), (1, 9), (5, 33), (40, 20)] {
+        for scale in [(1, 1), (2, 2), (3, 3), (4, 4), (4, 2)] {
+            for (blur, lattice) in [
+                (Blur::Usual, PLAIN),
+                (Blur::Cubic, PLAIN),
+                (Blur::Gaussian(0.5), Lattice { spacing: (2.0, 2.0), site: (0.5, 0.0) }),
+            ] {
+                let case = Case::new(input, scale, blur, lattice, &fields(input.0, input.1)[0]);
+                let Optics { cpu, ref grid, .. } = case.optics;
+                let x = noise(1, grid.height * case.width);
+                let (reducer, packed) = (Reducer::new(case.maps, grid, case.optics.psf()), case.packed(&x));
+                let (mut scratch, mut rows) = (vec![0.0; grid.stride()], vec![0.0; input.0 * input.1]);
+                for (y, row) in rows.chunks_mut(input.1).enumerate() {
+                    reducer.row(cpu, grid, &packed, y, &mut scratch, row);
+                }
+                let mut compared = 0;
+                for (chunk, job, read) in case.forward(&x, 0..grid.height) {
+                    let run = Run { frame: 0, chunk, jobs: job..job + 1 };
+                    let job = &case.observation.jobs(&run)[0];
+                    let reference = case.observation.is_reference(&run);
+                    for i in (0..LANES).filter(|i| reference && job.weight[*i] > 0) {
+                        let (filtered, read) = (rows[job.at as usize + i], read[i]);
+                        let close = (filtered - read).abs() < 2.0;
+                        assert!(close, "{input:?} by {scale:?}, {blur:?}, {lattice:?}: {filtered} not {read}");
+                        compared += 1;
+                    }
+                }
+                assert_eq!(compared, input.0 * input.1);
+            }
+        }
     }
 }
 

@@ -21,18 +21,19 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::enlarge::{Enlarger, lanczos};
-use super::family::Family;
+use super::family::{Family, Technique};
 use super::grid::{Grid, mirrored};
-use super::light::Glow;
+use super::keeping::Kept;
 use super::lines::Lines;
 use super::observe::{Lattice, Moved, Observation, Run};
 use super::psf::Blur;
+use super::reduce::Reducer;
 use super::schedule::Schedule;
 use super::sweep::{Optics, Scratch, Window};
 use crate::cores::Pieces;
 use crate::frame::{AxisMap, Plane};
 use crate::kernels::CpuLevel;
-use crate::kernels::observation::{add_share, chebyshev_step, inverse, limit};
+use crate::kernels::observation::{chebyshev_step, inverse, limit};
 use crate::kernels::splat::{LANES, Samples, back_project, predict, splat_weights};
 use crate::kernels::taps::cubic;
 use crate::register::Field;
@@ -101,7 +102,8 @@ pub(super) struct Solver {
     pub(super) optics: Optics,
     pub(super) maps: (AxisMap, AxisMap),
     pub(super) lattice: Lattice,
-    enlarger: Arc<Enlarger>,
+    pub(super) enlarger: Arc<Enlarger>,
+    pub(super) reducer: Reducer,
     pub(super) observation: Observation,
     /// Motion of each frame in use as a whole, if it has one.
     pub(super) whole: Vec<Option<[f32; 2]>>,
@@ -124,10 +126,11 @@ impl Solver {
         let optics = Optics::new(maps, blur, cpu);
         let observation = Observation::new(maps, lattice, &optics.grid, cpu);
         let enlarger = Arc::new(Enlarger::new(maps, &optics.grid, 3, lanczos));
+        let reducer = Reducer::new(maps, &optics.grid, optics.psf());
         let state = || Lines::new(optics.grid.len());
         let (x, previous, inverse) = (state(), state(), state());
-        let (spare, tasks, whole) = (Lines::default(), Vec::new(), Vec::new());
-        Self { maps, lattice, enlarger, observation, whole, x, previous, inverse, spare, tasks, held: None, optics }
+        let (spare, tasks, whole, held) = (Lines::default(), Vec::new(), Vec::new(), None);
+        Self { maps, lattice, enlarger, reducer, observation, whole, x, previous, inverse, spare, tasks, held, optics }
     }
 
     /// Takes the neighbours of the next solves.
@@ -160,46 +163,15 @@ impl Solver {
 
     /// Reconstructs one plane from `seen`: the reference first, then the neighbours as given to [`Self::observe`].
     ///
-    /// `gate` says where neighbours took part, on luma; `None` is nowhere.
-    pub(super) fn solve(&mut self, seen: &[Samples<'_>], schedule: Schedule, gate: Option<&Glow>, out: &mut Plane) {
+    /// `kept` says what the picture keeps of its correction, on luma; `None` is all of it.
+    pub(super) fn solve(&mut self, seen: &[Samples<'_>], schedule: Schedule, kept: Option<&Kept>, out: &mut Plane) {
         schedule.technique.family().estimate(self, seen, &schedule);
-        if schedule.alone < 1.0 {
-            self.unpack_tempered(seen[0].plane(), schedule.alone, gate, schedule.range, out);
-        } else {
-            self.unpack(schedule.range, out);
+        // Before the first step the estimate has nothing to tell, and projections leave noise as it is.
+        let tells = schedule.iterations > 0 && schedule.technique != Technique::Pocs;
+        match kept {
+            Some(kept) => self.unpack_in_part(seen[0].plane(), kept, tells, schedule.range, out),
+            None => self.unpack(schedule.range, out),
         }
-    }
-
-    /// The estimate in natural order, without part of what it adds to the interpolated reference where the reference stands alone.
-    ///
-    /// `gate` says where it does not (nodes in luma pixels); without one it does everywhere. The share kept goes from
-    /// `alone` where the gate is shut to 1 where it is open.
-    fn unpack_tempered(
-        &self,
-        reference: &[f32],
-        alone: f32,
-        gate: Option<&Glow>,
-        (low, high): (f32, f32),
-        out: &mut Plane,
-    ) {
-        let Self { optics: Optics { cpu, grid, .. }, observation, enlarger, x, maps, .. } = self;
-        let (stride, width, columns) = (grid.stride(), maps.1.input, out.ncols());
-        let Some(out) = out.as_slice_mut() else { return };
-        let rows = out.par_chunks_mut(columns.max(1)).zip(x.par_chunks(stride)).enumerate();
-        rows.with_min_len(16).rows_on_free_cores().for_each_init(
-            || (Vec::new(), Vec::new(), vec![0.0; stride], vec![0.0; width]),
-            |(line, small, plain, open), (y, (out, x))| {
-                let at = ((y as f64 - maps.0.origin) / maps.0.scale) as f32;
-                if gate.is_some_and(|gate| !observation.sample_luma(gate, at, 1.0, line, open)) {
-                    return grid.unpack(*cpu, x, out, low, high);
-                }
-                enlarger.row(*cpu, grid, reference, y, plain, small);
-                for start in (0..grid.phases).map(|phase| grid.slot(phase as isize)) {
-                    add_share(*cpu, &mut plain[start..][..width], &x[start..], open, alone);
-                }
-                grid.unpack(*cpu, plain, out, low, high);
-            },
-        );
     }
 
     /// `x` is the reference interpolated: where all families start.
@@ -331,7 +303,7 @@ impl Solver {
         let Self { optics, x, .. } = self;
         x.par_chunks_mut(32 * stride).enumerate().on_free_cores().for_each_init(Vec::new, |row, (n, band)| {
             for (y, out) in band.chunks_exact_mut(stride).enumerate() {
-                enlarger.row(optics.cpu, &optics.grid, reference, 32 * n + y, out, row);
+                enlarger.row(optics.cpu, &optics.grid, reference, (0, 32 * n + y), out, row);
             }
         });
     }

@@ -113,7 +113,7 @@ impl Reconstructor {
         let others: Vec<_> = kept.iter().map(|&k| slice(&neighbours[k].planes[0])).collect();
         let shown = shown(&own, &others, &kept, &candidates, Some(&|_| None));
         // More steps than a picture gets, and hardly any regularisation: both would hide the blur.
-        let schedule = Schedule { iterations: 10, lambda: 0.1, alone: 1.0, ..self.schedule(noise, 0.0, false) };
+        let schedule = Schedule { iterations: 10, lambda: 0.1, ..self.schedule(noise, 0.0, false) };
         let mut picture = Plane::zeros((self.to.height, self.to.width));
         let Group { solver, lighting, .. } = &mut self.groups[0];
         let seen = lighting.seen(self.cpu, &shown, solver.maps.1.input);

@@ -11,6 +11,7 @@
 mod adjoint;
 mod appearance;
 mod backproject;
+mod blend;
 mod calibrate;
 mod coding;
 mod confidence;
@@ -20,11 +21,13 @@ mod fourier;
 mod frequency;
 mod grid;
 mod hold;
+mod keeping;
 mod light;
 mod lines;
 mod observe;
 mod options;
 mod psf;
+mod reduce;
 mod schedule;
 mod shares;
 mod shift_add;
@@ -49,6 +52,7 @@ pub use psf::Blur;
 
 use backproject::Solver;
 use confidence::{Candidate, Judge};
+use keeping::Kept;
 use light::{Glow, Lighting, Shown};
 use observe::{Lattice, Moved};
 use schedule::Schedule;
@@ -111,7 +115,7 @@ pub struct Held {
 
 /// What is done with a plane: by the solver of its geometry, which has observed the neighbours, with the samples of the reference
 /// and of the neighbours.
-type PlaneWork<'a, T> = dyn Fn(&mut Solver, &[Samples<'_>], Schedule, Option<&Glow>, &mut Plane) -> T + Sync + 'a;
+type PlaneWork<'a, T> = dyn Fn(&mut Solver, &[Samples<'_>], Schedule, Option<&Kept>, &mut Plane) -> T + Sync + 'a;
 
 /// The luma of a neighbour, in the reference's light and on the 8-bit scale.
 #[derive(Debug, Clone)]
@@ -203,8 +207,8 @@ impl Reconstructor {
         neighbours: &[Neighbour<'_>],
         out: &mut [Plane],
     ) -> Reconstruction {
-        let solve = |solver: &mut Solver, seen: &[Samples<'_>], schedule, gate: Option<&Glow>, out: &mut Plane| {
-            solver.solve(seen, schedule, gate, out);
+        let solve = |solver: &mut Solver, seen: &[Samples<'_>], schedule, kept: Option<&Kept>, out: &mut Plane| {
+            solver.solve(seen, schedule, kept, out);
         };
         let (done, _) = self.for_each_plane(reference, appearance, neighbours, out, &solve);
         if let (true, Some(alpha), Some(out)) = (self.from.alpha, reference.last(), out.last_mut()) {
@@ -243,7 +247,7 @@ impl Reconstructor {
     ) -> Held {
         let doubt = DOUBT * appearance.coding;
         let hold =
-            |solver: &mut Solver, seen: &[Samples<'_>], schedule: Schedule, _: Option<&Glow>, out: &mut Plane| {
+            |solver: &mut Solver, seen: &[Samples<'_>], schedule: Schedule, _: Option<&Kept>, out: &mut Plane| {
                 let iterations = steps[usize::from(seen.len() > 1)];
                 solver.hold(seen, Schedule { iterations, ..schedule }, doubt, out)
             };
@@ -274,6 +278,7 @@ impl Reconstructor {
         let gate = if parts.gate { self.judge.open() } else { Some(&open) }.filter(|_| !kept.is_empty());
         let coding = f64::from(appearance.coding);
         let schedules = [self.schedule(noise, coding, false), self.schedule(noise, coding, true)];
+        let share = Kept::new(appearance, gate, &schedules[0]);
         let (judge, cpu) = (&self.judge, self.cpu);
         let mut rest = &mut out[..];
         let groups = self.groups.iter_mut().map(|group| {
@@ -295,7 +300,7 @@ impl Reconstructor {
                 let glow = |k: usize| parts.glow.then(|| judge.glow(k));
                 let shown = shown(&own, &others, &kept, &candidates, (!chroma).then_some(&glow));
                 let seen = group.lighting.seen(cpu, &shown, group.solver.maps.1.input);
-                work(&mut group.solver, &seen, schedules[usize::from(chroma)], gate, out)
+                work(&mut group.solver, &seen, schedules[usize::from(chroma)], Some(&share), out)
             };
             group.planes.clone().zip(out).map(plane).collect::<Vec<T>>()
         });

@@ -13,6 +13,8 @@ pub struct Parts {
     pub confidence: bool,
     /// The gate between several frames and one.
     pub gate: bool,
+    /// Shares of the correction by how much detail there is beside error; without them all is kept that the gate leaves.
+    pub shares: bool,
     /// Bounds of residuals that tighten.
     pub bounds: bool,
     /// The total-variation prior.
@@ -28,7 +30,17 @@ pub struct Parts {
 impl Default for Parts {
     fn default() -> Self {
         let all = true;
-        Self { field: all, confidence: all, gate: all, bounds: all, prior: all, glow: all, drafts: all, chroma: all }
+        Self {
+            field: all,
+            confidence: all,
+            gate: all,
+            shares: all,
+            bounds: all,
+            prior: all,
+            glow: all,
+            drafts: all,
+            chroma: all,
+        }
     }
 }
 
@@ -39,7 +51,7 @@ pub struct Options {
     pub technique: Technique,
     /// How the frames are blurred. Over-estimating it costs far more than under-estimating it.
     pub blur: Blur,
-    /// Steps of the semi-iteration, 0..=100; by scale if not given.
+    /// Steps of the semi-iteration, 0..=100, above x2 fewer for coded pictures; by scale if not given.
     pub iterations: Option<usize>,
     /// Gain of the total-variation prior, 8-bit scale per step at low noise, 0..=2.
     pub prior: f64,

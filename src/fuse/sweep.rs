@@ -14,6 +14,7 @@ use super::grid::{Grid, mirrored};
 use super::lines::Lines;
 use super::observe::{BIN, Observation, Run};
 use super::psf::{Blur, Psf};
+use super::reduce::Reducer;
 use super::shares::{Shares, Stretch};
 use crate::cores::Work;
 use crate::frame::AxisMap;
@@ -64,7 +65,7 @@ impl Optics {
         let vertical = Psf::new(blur, maps.0.scale);
         let horizontal = if maps.1.scale == maps.0.scale { vertical.clone() } else { Psf::new(blur, maps.1.scale) };
         let psf = [vertical, horizontal];
-        let reach = psf[1].radius().max(4);
+        let reach = Reducer::reach(&psf[1]);
         let grid = Grid::new(maps.1.input, maps.0.output, maps.1.scale as usize, reach);
         let alive = 2 * BIN + 2 * psf[0].radius() + 2 * REACH + 2;
         Self { cpu, grid, psf, ring: alive.next_power_of_two() }

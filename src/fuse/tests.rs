@@ -299,6 +299,53 @@ fn chroma_stays_in_place_and_gains_too() {
     }
 }
 
+/// A clip that shows the flat value 120 with noise of 4.
+fn noisy(from: PictureLayout) -> Clip {
+    let mut seed = 7u32;
+    let mut uniform = move || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(seed >> 8) / f64::from(1 << 24) - 0.5
+    };
+    let mut planes = || -> Vec<Plane> {
+        let mut value = |_| (120.0 + 4.0 * (0..12).map(|_| uniform()).sum::<f64>()) as f32;
+        (0..from.plane_count()).map(|plane| Plane::from_shape_simple_fn(from.plane_size(plane), || value(0))).collect()
+    };
+    let reference = planes();
+    let others = SHIFTS.into_iter().map(|shift| Other::new(&from, planes(), shift)).collect();
+    let appearance = Appearance::new(&reference, None, &from, CpuLevel::SCALAR);
+    Clip { reference, appearance, others, from }
+}
+
+#[test]
+fn noise_of_flat_places_becomes_less_and_is_never_sharpened() {
+    for scale in [2, 4] {
+        let clip = noisy(layout(64, 56, ColorFamily::Gray, false));
+        let to = clip.from.resized(64 * scale, 56 * scale);
+        let flat = Plane::from_elem(to.plane_size(0), 120.0);
+        let options = Options { iterations: Some(0), ..Options::default() };
+        let mut fuse = Reconstructor::new(&clip.from, &to, options, CpuLevel::SCALAR).expect("valid sizes");
+        let plain = psnr(&run(&mut fuse, &to, clip.reference(), &[]).planes[0], &flat);
+        let alone = psnr(&clip.run(&to, &[], CpuLevel::SCALAR).planes[0], &flat);
+        let together = psnr(&clip.run(&to, &clip.neighbours(), CpuLevel::SCALAR).planes[0], &flat);
+        assert!(alone > plain, "x{scale}: one frame {alone:.2} dB, interpolated {plain:.2} dB");
+        // Five frames: at best 7 dB.
+        assert!(together > plain + 3.0, "x{scale}: {together:.2} dB, interpolated {plain:.2} dB");
+    }
+}
+
+#[test]
+fn chroma_that_is_only_interpolated_stays_as_it_is_in_noise() {
+    let clip = noisy(layout(64, 56, ColorFamily::YCbCr, false));
+    let to = clip.from.resized(128, 112);
+    let chroma = |shares: bool| {
+        let parts = Parts { chroma: false, shares, ..Parts::default() };
+        let options = Options { parts, ..Options::default() };
+        let mut fuse = Reconstructor::new(&clip.from, &to, options, CpuLevel::SCALAR).expect("valid sizes");
+        run(&mut fuse, &to, clip.reference(), &clip.neighbours()).planes.split_off(1)
+    };
+    assert_eq!(chroma(true), chroma(false));
+}
+
 #[test]
 fn threads_and_cpu_levels_do_not_change_a_bit() {
     for (from, to) in [((50, 37), (100, 74)), ((41, 30), (123, 60)), ((23, 31), (92, 124)), ((33, 300), (66, 600))] {

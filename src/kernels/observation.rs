@@ -130,13 +130,12 @@ levels! {
         }
     }
 
-    /// Adds to `plain` its difference to `x` in part: `alone` of it where `open` is 0, all where it is 1.
-    pub(crate) fn add_share(plain: &mut [f32], x: &[f32], open: &[f32], alone: f32) {
+    /// Adds to `plain` its difference to `x`, each value times its `share`.
+    pub(crate) fn add_share(plain: &mut [f32], x: &[f32], share: &[f32]) {
         let n = plain.len();
-        let (x, open) = (&x[..n], &open[..n]);
+        let (x, share) = (&x[..n], &share[..n]);
         for i in 0..n {
-            let share = alone + (1.0 - alone) * open[i];
-            plain[i] += share * (x[i] - plain[i]);
+            plain[i] += share[i] * (x[i] - plain[i]);
         }
     }
 }
@@ -157,7 +156,7 @@ mod tests {
             2 => limit(level, &mut out, 0.2, 0.7),
             3 => corrected(level, &mut out, &a, &b, &data),
             4 => in_order(level, &mut out, &noise(3, n + 60), &[0, 31, 57, 3][..1 + n % 4], 0.2, 0.8),
-            5 => add_share(level, &mut out, &a, &b, 0.3),
+            5 => add_share(level, &mut out, &a, &b),
             _ => van_cittert(level, &mut out, &a, &b, &data),
         }
         bits(&out)
